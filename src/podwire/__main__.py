@@ -1,0 +1,5 @@
+"""``python -m podwire`` runs the command line."""
+
+from podwire.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The only place that assembles a cluster: embedded, attached or offline."""

@@ -1,0 +1,73 @@
+"""The ordered passes and the loop over them."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from podwire.base import Finding
+from podwire.compile import endpoints, nodes, policy, routes, services, status, workloads, zone
+from podwire.compile.context import Context, Piece
+from podwire.compile.memo import Memo
+from podwire.plan import NodePlan, Plans, PodsMode, PolicyPlan, RoutePlan, ServicePlan, Write, WritePlan, ZonePlan
+from podwire.snapshot import Snapshot
+
+Pass = Callable[[Context], Piece]
+
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("workloads", workloads.compile_workloads),
+    ("endpoints", endpoints.compile_endpoints),
+    ("services", services.compile_services),
+    ("zone", zone.compile_zone),
+    ("policy", policy.compile_policy),
+    ("routes", routes.compile_routes),
+    ("nodes", nodes.compile_nodes),
+    ("status", status.compile_status),
+)
+"""Order matters only in that a pass may read the plans of earlier ones."""
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """Plans of one instant, and when they change by time alone."""
+
+    plans: Plans
+    wake_at: float | None = None
+
+
+class Compiler:
+    """Compiles snapshot after snapshot, sharing every unit that did not change."""
+
+    def __init__(self) -> None:
+        """No memory yet."""
+        self._memo = Memo()
+
+    def compile(self, snapshot: Snapshot) -> Compiled:
+        """The plans of one instant."""
+        context = Context(snapshot, self._memo)
+        writes: dict[str, Write] = {}
+        findings: list[Finding] = []
+        wakes: list[float] = []
+        for _, run in PASSES:
+            piece = run(context)
+            context.absorb(piece)
+            writes.update(piece.writes)
+            findings.extend(piece.findings)
+            if piece.wake_at is not None:
+                wakes.append(piece.wake_at)
+        self._memo.sweep()
+        settings = snapshot.settings
+        plans = Plans(
+            services=context.services or ServicePlan({}, {}, (), ()),
+            policy=context.policy or PolicyPlan({}, {}, (), {}, {}),
+            routes=context.routes or RoutePlan({}),
+            zone=context.zone or ZonePlan(settings.domain, (), {}, (), PodsMode("disabled", 30), 0, 30, ()),
+            nodes=context.nodes
+            or NodePlan(settings.cluster, settings.fabric, {}, {}, {}, (settings.service_cidr,), settings.cluster_cidr),
+            writes=WritePlan(dict(sorted(writes.items()))),
+            findings=tuple(sorted(findings)),
+        )
+        return Compiled(plans, min(wakes, default=None))
+
+
+def compile_plans(snapshot: Snapshot) -> Plans:
+    """The plans of one instant, with no memory of earlier ones."""
+    return Compiler().compile(snapshot).plans

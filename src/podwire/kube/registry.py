@@ -1,0 +1,104 @@
+"""The one table of kinds.
+
+Discovery, OpenAPI, printer columns, field selectors, RBAC verbs and documentation derive from a kind's row.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from podwire.kube.apps import Deployment, ReplicaSet, StatefulSet
+from podwire.kube.core import ConfigMap, Endpoints, Event, Namespace, Node, Secret, Service, ServiceAccount
+from podwire.kube.discovery import EndpointSlice
+from podwire.kube.meta import KubeObject
+from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy
+from podwire.kube.pods import Pod
+
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One row: how a kind is named, scoped and typed."""
+
+    name: str
+    group: str
+    version: str
+    plural: str
+    type: type[KubeObject]
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = VERBS
+
+    @property
+    def api_version(self) -> str:
+        """``v1`` or ``apps/v1``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def singular(self) -> str:
+        """Lower-case kind."""
+        return self.name.lower()
+
+
+_ROWS = (
+    Kind("Namespace", "", "v1", "namespaces", Namespace, False, ("ns",), (), ("status", "finalize")),
+    Kind("Node", "", "v1", "nodes", Node, False, ("no",), (), ("status",)),
+    Kind(
+        "Pod",
+        "",
+        "v1",
+        "pods",
+        Pod,
+        True,
+        ("po",),
+        ("all",),
+        ("status", "binding", "log", "exec", "attach", "portforward", "ephemeralcontainers", "eviction"),
+    ),
+    Kind("Service", "", "v1", "services", Service, True, ("svc",), ("all",), ("status",)),
+    Kind("Endpoints", "", "v1", "endpoints", Endpoints, True, ("ep",)),
+    Kind("ConfigMap", "", "v1", "configmaps", ConfigMap, True, ("cm",)),
+    Kind("Secret", "", "v1", "secrets", Secret),
+    Kind("ServiceAccount", "", "v1", "serviceaccounts", ServiceAccount, True, ("sa",)),
+    Kind("Event", "", "v1", "events", Event, True, ("ev",)),
+    Kind(
+        "Deployment",
+        "apps",
+        "v1",
+        "deployments",
+        Deployment,
+        True,
+        ("deploy",),
+        ("all",),
+        ("status", "scale"),
+    ),
+    Kind("ReplicaSet", "apps", "v1", "replicasets", ReplicaSet, True, ("rs",), ("all",), ("status", "scale")),
+    Kind(
+        "StatefulSet",
+        "apps",
+        "v1",
+        "statefulsets",
+        StatefulSet,
+        True,
+        ("sts",),
+        ("all",),
+        ("status", "scale"),
+    ),
+    Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", EndpointSlice),
+    Kind("Ingress", "networking.k8s.io", "v1", "ingresses", Ingress, True, ("ing",), (), ("status",)),
+    Kind("IngressClass", "networking.k8s.io", "v1", "ingressclasses", IngressClass, False),
+    Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", NetworkPolicy, True, ("netpol",)),
+)
+
+KINDS: Mapping[str, Kind] = MappingProxyType({row.name: row for row in _ROWS})
+"""Every kind podwire owns, by kind name."""
+
+
+def parse(value: dict[str, Any]) -> KubeObject:
+    """The typed object of a JSON value. Raises :class:`msgspec.ValidationError` naming the path, and
+    :class:`KeyError` for a kind podwire does not own."""
+    kind = KINDS[value["kind"]]
+    return msgspec.convert(value, kind.type)

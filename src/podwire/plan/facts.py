@@ -1,0 +1,83 @@
+"""What the drivers observed: the other half of the loop.
+
+Facts enter the next snapshot, so ``Ready`` and ``Programmed`` are pure functions of them. A fact is a value: two
+equal facts mean nothing happened.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+
+class ContainerFact(msgspec.Struct, frozen=True):
+    """State of one container. Times are seconds since the epoch."""
+
+    name: str
+    state: Literal["waiting", "running", "terminated"]
+    ready: bool = False
+    started: bool = False
+    restarts: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: float = 0
+    finished_at: float = 0
+    exit_code: int = 0
+    container_id: str = ""
+    last_exit_code: int | None = None
+    last_reason: str = ""
+    last_started_at: float = 0
+    last_finished_at: float = 0
+
+
+class PodFact(msgspec.Struct, frozen=True):
+    """State of one pod sandbox. ``gone`` is the last fact of a pod: nothing of it is left on this machine."""
+
+    uid: str
+    node: str
+    addresses: tuple[str, ...] = ()
+    containers: tuple[ContainerFact, ...] = ()
+    init_containers: tuple[ContainerFact, ...] = ()
+    gone: bool = False
+    message: str = ""
+    started_at: float = 0
+
+
+class NodeFact(msgspec.Struct, frozen=True):
+    """Whether a node's namespace is up."""
+
+    ready: bool
+    message: str = ""
+
+
+class PlaneFact(msgspec.Struct, frozen=True):
+    """What a data plane confirmed. ``applied`` maps unit keys to :func:`podwire.plan.digest` of the unit in force;
+    ``rejected`` maps unit keys to the plane's own words. ``ready`` is false until the plane serves at all."""
+
+    ready: bool
+    applied: Mapping[str, str] = {}
+    rejected: Mapping[str, str] = {}
+    message: str = ""
+
+
+class EventFact(msgspec.Struct, frozen=True, order=True):
+    """Something worth an Event on an object, once: image decision, probe failure, restart."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    component: str
+    at: float
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Everything observed so far. ``pods`` by uid, ``nodes`` by name, ``planes`` by plane or proxy key."""
+
+    pods: Mapping[str, PodFact] = {}
+    nodes: Mapping[str, NodeFact] = {}
+    planes: Mapping[str, PlaneFact] = {}
+    events: tuple[EventFact, ...] = ()

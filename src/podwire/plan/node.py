@@ -1,0 +1,174 @@
+"""What the node runtime must run: nodes and pods as network namespaces, containers as processes or stand-ins.
+
+Rules:
+
+1. A pod unit is complete: everything a container sees (command, environment, files, resolv.conf, hosts) is in it.
+2. A pod's sandbox (namespace, link, address) exists as soon as its unit does; its containers start only when
+   ``run`` is true. The compiler sets it once every policy plane has confirmed the pod's address, so no packet leaves
+   an isolated pod early (N20).
+3. Addresses are allocated by the runtime from the node's pod CIDR and reported as facts; ``address`` asks for one
+   that the pod already had (restart of podwire).
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from podwire.base import Origin, Ref
+
+
+class ProcessWork(msgspec.Struct, frozen=True):
+    """Run a program of this machine. ``argv`` is complete: command and arguments after expansion."""
+
+    argv: tuple[str, ...]
+    reason: str
+    working_dir: str = ""
+
+
+class StandInPort(msgspec.Struct, frozen=True, order=True):
+    """A port a stand-in listens on. ``tls`` only tells what a client will speak first; the port accepts both."""
+
+    port: int
+    protocol: str = "TCP"
+    name: str = ""
+
+
+class StandInWork(msgspec.Struct, frozen=True):
+    """The echo workload: answers on every port with who it is and what it saw."""
+
+    ports: tuple[StandInPort, ...]
+    reason: str
+
+
+Work = ProcessWork | StandInWork
+
+
+class HttpCheck(msgspec.Struct, frozen=True):
+    """GET ``scheme://host:port/path``; 200 to 399 passes. ``host`` empty: the pod's address."""
+
+    port: int
+    path: str = "/"
+    scheme: str = "HTTP"
+    host: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class TcpCheck(msgspec.Struct, frozen=True):
+    """A TCP connection opens."""
+
+    port: int
+    host: str = ""
+
+
+class ExecCheck(msgspec.Struct, frozen=True):
+    """The command exits 0."""
+
+    argv: tuple[str, ...]
+
+
+class GrpcCheck(msgspec.Struct, frozen=True):
+    """grpc.health.v1 answers SERVING."""
+
+    port: int
+    service: str = ""
+
+
+Check = HttpCheck | TcpCheck | ExecCheck | GrpcCheck
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """A check and its rhythm, in seconds and counts, defaults already applied."""
+
+    check: Check
+    initial_delay_seconds: float = 0
+    timeout_seconds: float = 1
+    period_seconds: float = 10
+    success_threshold: int = 1
+    failure_threshold: int = 3
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file placed inside the container."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+
+
+class Container(msgspec.Struct, frozen=True):
+    """One container of a pod."""
+
+    origin: Origin
+    name: str
+    image: str
+    work: Work
+    env: tuple[tuple[str, str], ...] = ()
+    files: tuple[File, ...] = ()
+    readiness: Probe | None = None
+    liveness: Probe | None = None
+    startup: Probe | None = None
+
+
+class Pod(msgspec.Struct, frozen=True):
+    """One pod bound to a node. Key: ``namespace/name``."""
+
+    origin: Origin
+    pod: Ref
+    uid: str
+    node: str
+    hostname: str
+    run: bool
+    containers: tuple[Container, ...]
+    init_containers: tuple[Container, ...] = ()
+    address: str = ""
+    host_network: bool = False
+    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
+    grace_seconds: float = 30
+    terminating: bool = False
+    resolv_conf: str = ""
+    hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    service_account: str = ""
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A node namespace: its address on the fabric and its share of the pod network."""
+
+    origin: Origin
+    name: str
+    zone: str
+    address: str
+    pod_cidr: str
+
+
+class ExternalRoute(msgspec.Struct, frozen=True, order=True):
+    """An address outside the pod network that the host reaches through a node (LoadBalancer VIP)."""
+
+    address: str
+    node: str
+    origin: Origin
+
+
+class NodePlan(msgspec.Struct, frozen=True):
+    """Everything that must exist on this machine. ``fabric`` is the nodes' subnet, the host has its first address."""
+
+    cluster: str
+    fabric: str
+    nodes: Mapping[str, Node]
+    pods: Mapping[str, Pod]
+    routes: Mapping[str, ExternalRoute]
+    service_cidrs: tuple[str, ...]
+    cluster_cidr: str
+
+
+def node_netns(cluster: str, node: str) -> str:
+    """Name under /run/netns of a node's namespace; neither cluster nor node names hold ``@``."""
+    return f"podwire.{cluster}@{node}"
+
+
+def pod_netns(cluster: str, pod: Ref, uid: str) -> str:
+    """Name under /run/netns of a pod's namespace; long names keep their uid only (file names end at 255 bytes)."""
+    name = f"podwire.{cluster}.{pod.namespace}.{pod.name}"
+    return name if len(name) <= 200 else f"podwire.{cluster}..{uid}"

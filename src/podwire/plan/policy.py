@@ -1,0 +1,137 @@
+"""What the policy plane must enforce, folded to one decision per direction, and the rule that reads it.
+
+The layout is the kernel's (see ``docs/design/policy.md``): addresses map to *identities* (equivalence classes under
+every selector in use, including the CIDR class of the address), ports to *classes* (disjoint intervals), and
+(pod, peer identity, port class) to a *decision*. Numbers come from :func:`podwire.base.assign_numbers`.
+
+Rules:
+
+1. :func:`decide_policy` is the only reader of these tables besides the renderer of kernel elements.
+2. A decision number resolves to a :class:`Decision` that names every policy and field behind it.
+3. ``rules`` hold a port-specific entry wherever it differs from the pair's any-port entry (port class 0).
+4. Tiers are folded here: the kernel sees one final decision per direction.
+
+Source: networking.k8s.io/v1 NetworkPolicy; reference numbers N1 to N24 in ``docs/design/policy.md``.
+"""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Literal
+
+import msgspec
+
+from podwire.base import Cidr, Origin, Ref
+
+Direction = Literal["ingress", "egress"]
+Action = Literal["allow", "deny"]
+
+WORLD = 0
+"""The identity of an address that no pod and no CIDR class claims."""
+
+
+class PolicyPod(msgspec.Struct, frozen=True):
+    """A pod that policies can see (not hostNetwork, not completed): subject on its node, peer everywhere.
+
+    ``identity`` is 20 bits. ``isolated`` holds, per direction in which at least one policy selects the pod, the
+    number of the default decision. ``rule_set`` is the key of its entry in :attr:`PolicyPlan.rule_sets`.
+    """
+
+    pod: Ref
+    uid: str
+    node: str
+    addresses: tuple[str, ...]
+    identity: int
+    isolated: Mapping[Direction, int]
+    rule_set: str
+
+
+class PortClass(msgspec.Struct, frozen=True, order=True):
+    """A maximal run of ports that every rule treats alike. ``number`` is 1 to 65535; 0 means any port."""
+
+    protocol: str
+    first: int
+    last: int
+    number: int
+
+
+class Matched(msgspec.Struct, frozen=True, order=True):
+    """One rule that allowed, or one policy that isolates: its object and field, e.g. ``spec.ingress[0].from[1]``."""
+
+    origin: Origin
+    uid: str = ""
+    generation: int = 0
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The record behind a decision number: allow because of ``matched``, or deny because ``matched`` isolate."""
+
+    action: Action
+    direction: Direction
+    matched: tuple[Matched, ...]
+
+
+class RuleKey(msgspec.Struct, frozen=True, order=True):
+    """``port_class`` 0 stands for any port and any protocol."""
+
+    direction: Direction
+    peer: int
+    port_class: int
+
+
+class PolicyPlan(msgspec.Struct, frozen=True):
+    """All tables. ``rule_sets`` are shared by pods of one subject class; the renderer expands them per local pod."""
+
+    pods: Mapping[str, PolicyPod]
+    cidrs: Mapping[Cidr, int]
+    ports: tuple[PortClass, ...]
+    rule_sets: Mapping[str, Mapping[RuleKey, int]]
+    decisions: Mapping[int, Decision]
+
+
+class PolicyVerdict(msgspec.Struct, frozen=True):
+    """What happens to a new connection in one direction. ``number`` is 0 when no policy isolates the pod."""
+
+    action: Action
+    number: int
+    decision: Decision | None
+
+
+def identity_of(plan: PolicyPlan, address: str) -> int:
+    """The identity of any address: a pod's, else its CIDR class, else :data:`WORLD`."""
+    for pod in plan.pods.values():
+        if address in pod.addresses:
+            return pod.identity
+    parsed = ip_address(address)
+    for cidr, number in plan.cidrs.items():
+        if cidr.family == parsed.version and cidr.base <= int(parsed) <= cidr.last:
+            return number
+    return WORLD
+
+
+def port_class_of(plan: PolicyPlan, protocol: str, port: int) -> int:
+    """The class of a destination port, 0 when no rule names it."""
+    for span in plan.ports:
+        if span.protocol == protocol and span.first <= port <= span.last:
+            return span.number
+    return 0
+
+
+def decide_policy(
+    plan: PolicyPlan, *, subject: PolicyPod | None, direction: Direction, peer: str, protocol: str, port: int
+) -> PolicyVerdict:
+    """Whether ``subject`` may exchange a new connection with address ``peer`` on destination ``port`` after DNAT.
+
+    ``subject`` None (a node, an external host, a hostNetwork pod) is never filtered. The order of look-ups is the
+    kernel's: (peer, port class), then (peer, any port), then the isolation default, then allow.
+    """
+    if subject is None or direction not in subject.isolated or peer in subject.addresses:
+        return PolicyVerdict("allow", 0, None)
+    rules = plan.rule_sets.get(subject.rule_set, {})
+    identity = identity_of(plan, peer)
+    number = rules.get(RuleKey(direction, identity, port_class_of(plan, protocol, port)))
+    if number is None:
+        number = rules.get(RuleKey(direction, identity, 0))
+    if number is None:
+        number = subject.isolated[direction]
+    decision = plan.decisions[number]
+    return PolicyVerdict(decision.action, number, decision)

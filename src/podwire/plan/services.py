@@ -1,0 +1,134 @@
+"""What the Service data plane must do: one unit per Service port, and the one rule that picks endpoints.
+
+Rules:
+
+1. A unit is complete: a node's data plane needs the unit, its own name and zone, and nothing else.
+2. :func:`decide_backends` is the only place that knows traffic policies and terminating endpoints. The renderer
+   turns its answer into kernel elements and ``explain`` prints it, so the two cannot disagree.
+3. Headless and ExternalName Services have no units: they exist in the zone only.
+
+Sources: KEP-2086 (internalTrafficPolicy), KEP-1669 (terminating endpoints), kubernetes ``pkg/proxy/topology.go``.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import msgspec
+
+from podwire.base import Cidr, Origin, Protocol, Ref
+
+Scope = Literal["internal", "external", "shortcut"]
+"""How a connection reached the Service: on its cluster IP; on an external address or NodePort from outside the
+cluster; or on one of those from inside (a pod, or the node itself), which short-circuits to Cluster semantics."""
+
+
+class Endpoint(msgspec.Struct, frozen=True, order=True):
+    """One address and port behind a Service port, after EndpointSlices are merged."""
+
+    address: str
+    port: int
+    node: str
+    zone: str
+    ready: bool
+    serving: bool
+    terminating: bool
+    pod: Ref | None
+    origin: Origin
+    for_zones: tuple[str, ...] = ()
+    for_nodes: tuple[str, ...] = ()
+
+
+class ServicePort(msgspec.Struct, frozen=True):
+    """One port of one Service with a virtual address. Key in the plan: ``namespace/name:port/protocol``."""
+
+    origin: Origin
+    service: Ref
+    port_name: str
+    protocol: Protocol
+    port: int
+    node_port: int
+    cluster_ips: tuple[str, ...]
+    load_balancer_ips: tuple[str, ...]
+    external_ips: tuple[str, ...]
+    affinity_seconds: int
+    internal_local: bool
+    external_local: bool
+    source_ranges: tuple[Cidr, ...]
+    endpoints: tuple[Endpoint, ...]
+    health_check_node_port: int = 0
+
+    @property
+    def key(self) -> str:
+        """``shop/api:80/TCP``."""
+        return f"{self.service.key}:{self.port}/{self.protocol}"
+
+
+class ServiceNode(msgspec.Struct, frozen=True, order=True):
+    """A node as the Service plane sees it."""
+
+    name: str
+    zone: str
+    addresses: tuple[str, ...]
+    pod_cidrs: tuple[Cidr, ...]
+    origin: Origin
+
+
+class ServicePlan(msgspec.Struct, frozen=True):
+    """Everything the Service plane of every node must do."""
+
+    ports: Mapping[str, ServicePort]
+    nodes: Mapping[str, ServiceNode]
+    service_cidrs: tuple[Cidr, ...]
+    cluster_cidrs: tuple[Cidr, ...]
+
+
+class Backends(msgspec.Struct, frozen=True):
+    """Who may answer. ``none`` says what a client observes when nobody may: ``refuse`` or ``drop``."""
+
+    endpoints: tuple[Endpoint, ...]
+    none: Literal["refuse", "drop"]
+    why: str
+
+
+def decide_backends(port: ServicePort, *, node: str, zone: str, scope: Scope) -> Backends:
+    """The endpoints a connection entering at ``node`` may be sent to, sorted.
+
+    No endpoint anywhere is refused; a Local policy with remote endpoints only drops (services P3, P7). Cluster and
+    Local fall back to serving, terminating endpoints separately (P8).
+    """
+    everywhere = _usable(port.endpoints)
+    if not everywhere:
+        return Backends((), "refuse", "no ready endpoint")
+    local_only = port.internal_local if scope == "internal" else port.external_local and scope == "external"
+    if local_only:
+        field = "internalTrafficPolicy" if scope == "internal" else "externalTrafficPolicy"
+        local = _usable(tuple(e for e in port.endpoints if e.node == node))
+        return Backends(local, "drop", f"{field}: Local and {'an' if local else 'no'} endpoint on node {node}")
+    return Backends(_by_topology(everywhere, node, zone), "refuse", "ready endpoints")
+
+
+def _usable(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    ready = tuple(e for e in endpoints if e.ready)
+    return ready or tuple(e for e in endpoints if e.serving and e.terminating)
+
+
+def _by_topology(endpoints: tuple[Endpoint, ...], node: str, zone: str) -> tuple[Endpoint, ...]:
+    """Hints count only when every ready endpoint carries one and one of them names us (KEP-2433, KEP-4444)."""
+    if any(not e.ready for e in endpoints):
+        return endpoints
+    if all(e.for_nodes for e in endpoints) and any(node in e.for_nodes for e in endpoints):
+        return tuple(e for e in endpoints if node in e.for_nodes)
+    if all(e.for_zones for e in endpoints) and any(zone in e.for_zones for e in endpoints):
+        return tuple(e for e in endpoints if zone in e.for_zones)
+    return endpoints
+
+
+def find_ports(plan: ServicePlan, *, address: str, port: int, protocol: str) -> Iterable[ServicePort]:
+    """Units that own ``address:port``, by cluster IP, load balancer or external address, or by NodePort."""
+    node_addresses = {a for node in plan.nodes.values() for a in node.addresses}
+    for unit in plan.ports.values():
+        if unit.protocol != protocol:
+            continue
+        virtual = (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips)
+        if (unit.port == port and address in virtual) or (unit.node_port == port and address in node_addresses):
+            yield unit

@@ -1,0 +1,155 @@
+"""What cluster DNS must answer: records by owner, and the one rule that turns a question into an answer.
+
+Rules:
+
+1. Names are lower case, absolute, without the final dot: ``api.shop.svc.cluster.local``.
+2. A unit is the set of records one object contributes; a change of one Service replaces one unit.
+3. :func:`resolve` is the reference answer. The DNS server precompiles the same answers to wire bytes and ``explain``
+   prints them; a test compares the two over every name of generated zones.
+
+Source: Kubernetes DNS specification 1.1.0; RFC 1034, 2308, 8020.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from podwire.base import Origin
+
+RecordType = Literal["A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "NS", "SOA"]
+Rcode = Literal["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"]
+
+
+class Record(msgspec.Struct, frozen=True, order=True):
+    """One record. ``data`` is presentation form: ``10.96.0.1``, ``0 50 80 a.b.svc.cluster.local``."""
+
+    name: str
+    type: RecordType
+    ttl: int
+    data: str
+    origin: Origin
+
+
+class ZoneUnit(msgspec.Struct, frozen=True):
+    """The records of one object. Key in the plan: ``Service/shop/api``, ``Namespace/shop``, ``apex``.
+
+    ``exists`` are names that exist without records of their own (empty non-terminals are derived and need not be
+    listed): ``shop.svc.cluster.local`` for a namespace.
+    """
+
+    origin: Origin
+    records: tuple[Record, ...]
+    exists: tuple[str, ...] = ()
+
+
+class PodsMode(msgspec.Struct, frozen=True):
+    """How ``a-b-c-d.ns.pod.Z`` is answered: ``insecure`` echoes for every existing namespace, ``verified`` needs a
+    pod (then its records are ordinary units), ``disabled`` is NXDOMAIN."""
+
+    mode: Literal["disabled", "insecure", "verified"]
+    ttl: int
+
+
+class ZonePlan(msgspec.Struct, frozen=True):
+    """The authoritative zones (``origins``, e.g. ``cluster.local``, ``in-addr.arpa``) and where the rest goes.
+
+    ``reverse`` zones fall through to the upstreams for unknown addresses; ``serial`` is the SOA serial.
+    """
+
+    domain: str
+    reverse: tuple[str, ...]
+    units: Mapping[str, ZoneUnit]
+    namespaces: tuple[str, ...]
+    pods: PodsMode
+    serial: int
+    ttl: int
+    upstreams: tuple[str, ...]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """``source`` says who answers: the zone itself, or an upstream (then records are empty and rcode NOERROR)."""
+
+    rcode: Rcode
+    records: tuple[Record, ...]
+    source: Literal["zone", "upstream"]
+    why: str
+
+
+class ZoneIndex:
+    """Look-ups by name over one plan; build once per plan, then ask often."""
+
+    def __init__(self, plan: ZonePlan) -> None:
+        """Index ``plan``; cost is linear in its records."""
+        self.plan = plan
+        self._records: dict[str, list[Record]] = {}
+        self._exists: set[str] = set()
+        for key in sorted(plan.units):
+            unit = plan.units[key]
+            for record in unit.records:
+                self._records.setdefault(record.name, []).append(record)
+            for name in (*unit.exists, *(r.name for r in unit.records)):
+                self._note_ancestors(name)
+
+    def _note_ancestors(self, name: str) -> None:
+        while name and name not in self._exists:
+            self._exists.add(name)
+            name = name.partition(".")[2]
+
+    def resolve(self, name: str, rtype: str, *, depth: int = 0) -> Answer:
+        """The answer to one question. CNAMEs inside the zone are chased up to 10 steps."""
+        name = name.lower().rstrip(".")
+        zone = self._zone_of(name)
+        if zone is None:
+            return Answer("NOERROR", (), "upstream", "not in a zone of this cluster")
+        records = tuple(self._records.get(name, ())) or self._pod_records(name)
+        if not records:
+            return self._negative(name, zone)
+        wanted = tuple(r for r in records if r.type == rtype)
+        alias = next((r for r in records if r.type == "CNAME"), None)
+        if wanted or alias is None:
+            return Answer("NOERROR", wanted, "zone", "records" if wanted else f"{name} has no {rtype} record")
+        if depth >= 10:
+            return Answer("SERVFAIL", (alias,), "zone", "CNAME chain is longer than 10")
+        chased = self.resolve(alias.data, rtype, depth=depth + 1)
+        return Answer(chased.rcode, (alias, *chased.records), chased.source, f"CNAME to {alias.data}; {chased.why}")
+
+    def _zone_of(self, name: str) -> str | None:
+        for zone in (self.plan.domain, *self.plan.reverse):
+            if name == zone or name.endswith("." + zone):
+                return zone
+        return None
+
+    def _negative(self, name: str, zone: str) -> Answer:
+        if name in self._exists or name == zone:
+            return Answer("NOERROR", (), "zone", "name exists without records of this type")
+        if zone in self.plan.reverse:
+            return Answer("NOERROR", (), "upstream", "no object has this address")
+        return Answer("NXDOMAIN", (), "zone", "no object has this name")
+
+    def _pod_records(self, name: str) -> tuple[Record, ...]:
+        """``pods insecure``: any well-formed dashed address in an existing namespace echoes (DNS spec 1.0, 2.6)."""
+        suffix = f".pod.{self.plan.domain}"
+        if self.plan.pods.mode != "insecure" or not name.endswith(suffix):
+            return ()
+        dashed, _, namespace = name.removesuffix(suffix).partition(".")
+        if namespace not in self.plan.namespaces:
+            return ()
+        parsed = parse_dashed(dashed)
+        if parsed is None:
+            return ()
+        rtype: RecordType = "A" if "." in parsed else "AAAA"
+        origin = self.plan.units[f"Namespace/{namespace}"].origin
+        return (Record(name, rtype, self.plan.pods.ttl, parsed, origin),)
+
+
+def parse_dashed(label: str) -> str | None:
+    """``10-244-0-7`` to ``10.244.0.7``; IPv6 with dashes for colons; None when it is no address."""
+    from ipaddress import ip_address
+
+    for text in (label.replace("-", "."), label.replace("-", ":")):
+        try:
+            return str(ip_address(text))
+        except ValueError:
+            continue
+    return None

@@ -1,0 +1,11 @@
+"""One immutable instant: typed objects, observed facts, settings and the time, indexed.
+
+Two snapshots share every object that did not change, so passes may compare by identity. The API's plain values become
+typed objects once per version, in :class:`SnapshotBuilder`.
+"""
+
+from podwire.snapshot.builder import SnapshotBuilder
+from podwire.snapshot.settings import ImageRule, Owned, Settings
+from podwire.snapshot.snapshot import Snapshot
+
+__all__ = ["ImageRule", "Owned", "Settings", "Snapshot", "SnapshotBuilder"]

@@ -1,0 +1,49 @@
+"""What a person chose, as data: defaults are kubeadm's."""
+
+import msgspec
+
+from podwire.base import Cidr
+
+
+class ImageRule(msgspec.Struct, frozen=True):
+    """``--image GLOB=COMMAND``: containers whose image matches ``glob`` run ``argv`` (split, never a shell)."""
+
+    glob: str
+    argv: tuple[str, ...]
+    reason: str = "mapped by the user"
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """Which derived objects podwire writes. Against a real cluster those the cluster owns are switched off."""
+
+    workloads: bool = True
+    scheduling: bool = True
+    pod_status: bool = True
+    endpoint_slices: bool = True
+    load_balancers: bool = True
+    ingress_status: bool = True
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything that is neither an object nor an observation."""
+
+    cluster: str = "podwire"
+    domain: str = "cluster.local"
+    fabric: str = "10.89.0.0/24"
+    cluster_cidr: str = "10.244.0.0/16"
+    service_cidr: str = "10.96.0.0/12"
+    dns_address: str = "10.96.0.10"
+    load_balancer_first: str = "10.89.0.200"
+    load_balancer_last: str = "10.89.0.250"
+    upstreams: tuple[str, ...] = ()
+    images: tuple[ImageRule, ...] = ()
+    owned: Owned = Owned()
+    controller: str = "k8s.io/ingress-nginx"
+    ingress_proxy: str = "ingress-nginx/ingress-nginx-controller"
+    planes: bool = True
+    """False where no packet plane exists (offline, simulated): nothing waits for a plane's confirmation."""
+
+    @property
+    def host_address(self) -> str:
+        """The host's address on the fabric: its first."""
+        return str(Cidr.parse(self.fabric).network[1])
