@@ -1,8 +1,210 @@
-"""Pass in the making."""
+"""NetworkPolicies to the policy plan: identities, port classes, and one folded decision per direction.
 
+Rules (numbers are those of ``docs/design/policy.md``):
+
+1. A pod is isolated in a direction when at least one policy with that type selects it; then only the union of the rules
+   allows (N1). Allowing is a set, so there is no order and no conflict.
+2. A rule that allows a peer on any port makes port-specific entries for that peer redundant; they are left out.
+3. What cannot be understood matches nothing: fail closed, with a finding.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TypeVar
+
+from msgspec import structs
+
+from podwire.base import FieldPath, Origin, assign_numbers
 from podwire.compile.context import Context, Piece
+from podwire.compile.memo import Memo
+from podwire.compile.policy_classes import PeerClass, PeerClasses, classify_peers, classify_ports, subject_key
+from podwire.compile.policy_views import (
+    BlockPeer,
+    NamedPort,
+    Peer,
+    PodsPeer,
+    PodView,
+    PolicyView,
+    PortItem,
+    Rule,
+    group_labels,
+    view_pod,
+    view_policy,
+)
+from podwire.kube import Namespace, NetworkPolicy, Pod, selects
+from podwire.plan import Decision, Direction, Matched, PolicyPlan, PolicyPod, PortClass, RuleKey
+
+T = TypeVar("T")
+Labels = tuple[tuple[str, str], ...]
+DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
 
 def compile_policy(context: Context) -> Piece:
-    """Nothing yet."""
-    return Piece()
+    """The policy plan. It is the same object as before while nothing a policy could see has changed."""
+    snapshot, memo = context.snapshot, context.memo
+    pods = []
+    for key, pod in snapshot.all(Pod).items():
+        fact = snapshot.facts.pods.get(pod.metadata.uid)
+        view = memo.unit(f"policy-pod/{key}", (pod, fact), partial(view_pod, pod, snapshot.facts))
+        if view is not None:
+            pods.append(view)
+    policies = tuple(
+        memo.unit(f"policy/{key}", (policy,), partial(view_policy, policy))
+        for key, policy in snapshot.all(NetworkPolicy).items()
+    )
+    namespaces = tuple(
+        (name, memo.unit(f"policy-ns/{name}", (n,), partial(group_labels, n.metadata.labels)))
+        for name, n in snapshot.all(Namespace).items()
+    )
+    folded = memo.unit("policy-plan", (tuple(pods), policies, namespaces), lambda: _fold(pods, policies, namespaces))
+    plan = memo.unit("policy-shared", (folded,), lambda: _share(folded, memo))
+    return Piece(policy=plan, findings=tuple(f for policy in policies for f in policy.findings))
+
+
+def _share(plan: PolicyPlan, memo: Memo) -> PolicyPlan:
+    """The same plan made of the old units where they are equal: drivers compare units by identity."""
+    return structs.replace(
+        plan,
+        pods={k: memo.unit(f"policy-unit/{k}", (unit,), partial(_itself, unit)) for k, unit in plan.pods.items()},
+        rule_sets={k: memo.unit(f"policy-rules/{k}", (r,), partial(_itself, r)) for k, r in plan.rule_sets.items()},
+    )
+
+
+def _itself(value: T) -> T:
+    return value
+
+
+class _Recorder:
+    """Collects decisions by their text while rule sets are folded; numbers are assigned at the end."""
+
+    def __init__(self) -> None:
+        self.decisions: dict[str, Decision] = {}
+
+    def note(self, decision: Decision) -> str:
+        key = f"{decision.action}/{decision.direction}/{'+'.join(f'{m.origin}' for m in decision.matched)}"
+        self.decisions.setdefault(key, decision)
+        return key
+
+
+def _fold(
+    pods: list[PodView], policies: tuple[PolicyView, ...], namespaces: tuple[tuple[str, Labels], ...]
+) -> PolicyPlan:
+    peers = classify_peers(pods, {name: dict(labels) for name, labels in namespaces}, policies)
+    ports = classify_ports(pods, (rule for policy in policies for rule in policy.rules))
+    by_namespace: dict[str, list[PolicyView]] = {}
+    for policy in policies:
+        by_namespace.setdefault(policy.policy.namespace, []).append(policy)
+    recorder = _Recorder()
+    sets: dict[str, dict[RuleKey, str]] = {}
+    subjects: list[tuple[PodView, str, dict[Direction, str]]] = []
+    for pod in pods:
+        selecting = _selecting(pod, by_namespace.get(pod.pod.namespace, ()))
+        isolated = {d: recorder.note(_isolation(d, chosen)) for d, chosen in selecting.items()}
+        key = _subject_key(selecting, pod)
+        if key and key not in sets:
+            sets[key] = _rule_set(selecting, pod.ports, peers, ports, recorder)
+        subjects.append((pod, key, isolated))
+    numbers = assign_numbers(recorder.decisions)
+    return PolicyPlan(
+        pods={
+            pod.pod.key: PolicyPod(
+                pod=pod.pod,
+                uid=pod.uid,
+                node=pod.node,
+                addresses=pod.addresses,
+                identity=peers.of_pod[pod.pod.key],
+                isolated={d: numbers[text] for d, text in isolated.items()},
+                rule_set=key,
+            )
+            for pod, key, isolated in subjects
+        },
+        cidrs=peers.cidrs,
+        ports=ports,
+        rule_sets={k: {rule: numbers[text] for rule, text in sorted(sets[k].items())} for k in sorted(sets)},
+        decisions={numbers[text]: recorder.decisions[text] for text in sorted(recorder.decisions)},
+    )
+
+
+def _selecting(pod: PodView, policies: Iterable[PolicyView]) -> dict[Direction, list[PolicyView]]:
+    labels = dict(pod.labels)
+    chosen = [policy for policy in policies if selects(policy.subjects, labels)]
+    found = {d: [p for p in chosen if d in p.directions] for d in DIRECTIONS}
+    return {d: policies for d, policies in found.items() if policies}
+
+
+def _subject_key(selecting: Mapping[Direction, list[PolicyView]], pod: PodView) -> str:
+    """Named ports matter to the class only when an ingress rule asks for a name."""
+    if not selecting:
+        return ""
+    names = {i.name for p in selecting.get("ingress", ()) for r in p.rules for i in r.ports if i.name}
+    keys: dict[str, tuple[str, ...]] = {d: tuple(p.policy.key for p in chosen) for d, chosen in selecting.items()}
+    return subject_key(keys, tuple(p for p in pod.ports if p.name in names))
+
+
+def _isolation(direction: Direction, policies: list[PolicyView]) -> Decision:
+    matched = (
+        Matched(Origin(p.policy, FieldPath("spec.podSelector")), uid=p.uid, generation=p.generation) for p in policies
+    )
+    return Decision("deny", direction, tuple(sorted(matched)))
+
+
+def _rule_set(
+    selecting: Mapping[Direction, list[PolicyView]],
+    own_ports: tuple[NamedPort, ...],
+    peers: PeerClasses,
+    ports: tuple[PortClass, ...],
+    recorder: _Recorder,
+) -> dict[RuleKey, str]:
+    found: dict[RuleKey, str] = {}
+    for direction, policies in selecting.items():
+        for peer in peers.classes.values():
+            destination = own_ports if direction == "ingress" else peer.ports
+            allowed = _allowed(direction, policies, peer, destination, ports)
+            for port_class, matched in allowed.items():
+                decision = Decision("allow", direction, tuple(sorted(matched)))
+                found[RuleKey(direction, peer.number, port_class)] = recorder.note(decision)
+    return found
+
+
+def _allowed(
+    direction: Direction,
+    policies: list[PolicyView],
+    peer: PeerClass,
+    destination: tuple[NamedPort, ...],
+    ports: tuple[PortClass, ...],
+) -> dict[int, set[Matched]]:
+    """Who allows ``peer``, by port class; only class 0 when something allows any port."""
+    found: dict[int, set[Matched]] = {}
+    for policy, rule in ((p, r) for p in policies for r in p.rules if r.direction == direction):
+        origins = [item.origin for item in rule.peers if _matches(item, peer)]
+        if not origins:
+            continue
+        matched = {Matched(origin, uid=policy.uid, generation=policy.generation) for origin in origins}
+        for port_class in _port_classes(rule, destination, ports):
+            found.setdefault(port_class, set()).update(matched)
+    return {0: found[0]} if 0 in found else found
+
+
+def _matches(item: Peer, peer: PeerClass) -> bool:
+    match item.match:
+        case None:
+            return True
+        case BlockPeer() as block:
+            return block in peer.blocks
+        case PodsPeer() as pods:
+            return pods.text in peer.pods
+
+
+def _port_classes(rule: Rule, destination: tuple[NamedPort, ...], ports: tuple[PortClass, ...]) -> set[int]:
+    if not rule.ports:
+        return {0}
+    return {c.number for item in rule.ports for c in ports if _port_matches(item, c, destination)}
+
+
+def _port_matches(item: PortItem, port: PortClass, destination: tuple[NamedPort, ...]) -> bool:
+    if item.protocol != port.protocol:
+        return False
+    if not item.name:
+        return item.span[0] <= port.first and port.last <= item.span[1]
+    numbers = (p.number for p in destination if p.name == item.name and p.protocol == item.protocol)
+    return any(port.first <= n <= port.last for n in numbers)

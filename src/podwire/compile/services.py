@@ -1,8 +1,179 @@
-"""Pass in the making."""
+"""Services and EndpointSlices to the Service plan: one unit per Service port.
 
+Rules:
+
+1. Headless and ExternalName Services, and those labelled for another proxy (P20), have no unit.
+2. Slices of one Service merge (S37): the first address of an endpoint counts; of two endpoints with the same address
+   and port the one that is not terminating wins; FQDN slices and ports without a number are not proxied.
+3. An endpoint that points at loopback, link-local or unspecified addresses is never proxied (CVE-2021-25373): PW1119.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from ipaddress import ip_address
+from typing import cast
+
+from podwire.base import Cidr, FieldPath, Finding, Origin, Protocol, Ref
 from podwire.compile.context import Context, Piece
+from podwire.kube import EndpointSlice, Node, Service
+from podwire.kube import ServicePort as KubeServicePort
+from podwire.plan import Endpoint, ServiceNode, ServicePlan, ServicePort
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+OTHER_PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+DEFAULT_AFFINITY_SECONDS = 10800
 
 
 def compile_services(context: Context) -> Piece:
-    """Nothing yet."""
-    return Piece()
+    """The Service plan and findings on endpoints that are refused."""
+    snapshot, memo = context.snapshot, context.memo
+    ports: dict[str, ServicePort] = {}
+    findings: list[Finding] = []
+    for key, service in snapshot.all(Service).items():
+        if not is_proxied(service):
+            continue
+        slices = snapshot.slices_by_service.get(key, ())
+        units, found = memo.unit(f"service/{key}", (service, slices), partial(_compile_service, service, slices))
+        findings.extend(found)
+        ports.update((unit.key, unit) for unit in units)
+    settings = snapshot.settings
+    plan = ServicePlan(
+        ports=ports,
+        nodes=_nodes(context),
+        service_cidrs=(Cidr.parse_lenient(settings.service_cidr),),
+        cluster_cidrs=(Cidr.parse_lenient(settings.cluster_cidr),),
+    )
+    return Piece(services=plan, findings=tuple(findings))
+
+
+def is_proxied(service: Service) -> bool:
+    """Whether the Service has virtual addresses this data plane serves."""
+    spec = service.spec
+    has_address = spec.type != "ExternalName" and spec.cluster_ip not in ("", "None")
+    return has_address and OTHER_PROXY_LABEL not in service.metadata.labels
+
+
+def _nodes(context: Context) -> dict[str, ServiceNode]:
+    return {
+        name: context.memo.unit(f"service-node/{name}", (node,), partial(_compile_node, node))
+        for name, node in context.snapshot.nodes.items()
+    }
+
+
+def _compile_node(node: Node) -> ServiceNode:
+    addresses = tuple(a.address for a in node.status.addresses if a.type == "InternalIP")
+    cidrs = node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
+    return ServiceNode(
+        name=node.metadata.name,
+        zone=node.metadata.labels.get(ZONE_LABEL, ""),
+        addresses=addresses,
+        pod_cidrs=tuple(Cidr.parse_lenient(c) for c in cidrs),
+        origin=Origin(node.ref),
+    )
+
+
+def _compile_service(
+    service: Service, slices: Sequence[EndpointSlice]
+) -> tuple[tuple[ServicePort, ...], tuple[Finding, ...]]:
+    findings: list[Finding] = []
+    units = tuple(
+        _compile_port(service, index, port, tuple(_endpoints(port, slices, findings)))
+        for index, port in enumerate(service.spec.ports)
+    )
+    return units, tuple(sorted(set(findings)))
+
+
+def _compile_port(service: Service, index: int, port: KubeServicePort, endpoints: tuple[Endpoint, ...]) -> ServicePort:
+    spec = service.spec
+    return ServicePort(
+        origin=Origin(service.ref, FieldPath(f"spec.ports[{index}]")),
+        service=service.ref,
+        port_name=port.name,
+        protocol=cast(Protocol, port.protocol),
+        port=port.port,
+        node_port=port.node_port,
+        cluster_ips=spec.cluster_ips or (spec.cluster_ip,),
+        load_balancer_ips=_load_balancer_ips(service),
+        external_ips=spec.external_ips,
+        affinity_seconds=_affinity_seconds(service),
+        internal_local=spec.internal_traffic_policy == "Local",
+        external_local=spec.external_traffic_policy == "Local",
+        source_ranges=tuple(sorted(Cidr.parse_lenient(r.strip()) for r in spec.load_balancer_source_ranges)),
+        endpoints=endpoints,
+        health_check_node_port=spec.health_check_node_port,
+    )
+
+
+def _load_balancer_ips(service: Service) -> tuple[str, ...]:
+    """P13: an ingress address is a VIP unless its mode says Proxy."""
+    if service.spec.type != "LoadBalancer":
+        return ()
+    return tuple(i.ip for i in service.status.load_balancer.ingress if i.ip and i.ip_mode in (None, "VIP"))
+
+
+def _affinity_seconds(service: Service) -> int:
+    if service.spec.session_affinity != "ClientIP":
+        return 0
+    config = service.spec.session_affinity_config
+    seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
+    return seconds or DEFAULT_AFFINITY_SECONDS
+
+
+def _endpoints(port: KubeServicePort, slices: Sequence[EndpointSlice], findings: list[Finding]) -> Iterator[Endpoint]:
+    found: dict[tuple[str, int], Endpoint] = {}
+    for part in slices:
+        if part.address_type == "FQDN":
+            continue
+        for number in _numbers(port, part):
+            for endpoint in _slice_endpoints(part, number):
+                if _is_refused(endpoint.address):
+                    findings.append(_refusal(part.ref, endpoint))
+                    continue
+                known = found.get((endpoint.address, number))
+                if known is None or (known.terminating and not endpoint.terminating):
+                    found[endpoint.address, number] = endpoint
+    yield from sorted(found.values(), key=lambda e: (int(ip_address(e.address)), e.port))
+
+
+def _numbers(port: KubeServicePort, part: EndpointSlice) -> Iterator[int]:
+    for offered in part.ports:
+        if (offered.name or "") == port.name and (offered.protocol or "TCP") == port.protocol and offered.port:
+            yield offered.port
+
+
+def _slice_endpoints(part: EndpointSlice, number: int) -> Iterator[Endpoint]:
+    for index, endpoint in enumerate(part.endpoints):
+        if not endpoint.addresses:
+            continue
+        conditions, hints = endpoint.conditions, endpoint.hints
+        target = endpoint.target_ref
+        ready = conditions.ready is not False
+        yield Endpoint(
+            address=endpoint.addresses[0],
+            port=number,
+            node=endpoint.node_name or "",
+            zone=endpoint.zone or "",
+            ready=ready,
+            serving=ready if conditions.serving is None else conditions.serving,
+            terminating=conditions.terminating is True,
+            pod=Ref("Pod", target.namespace, target.name) if target and target.kind == "Pod" else None,
+            origin=Origin(part.ref, FieldPath(f"endpoints[{index}]")),
+            for_zones=tuple(z.name for z in hints.for_zones) if hints else (),
+            for_nodes=tuple(n.name for n in hints.for_nodes) if hints else (),
+        )
+
+
+def _is_refused(address: str) -> bool:
+    parsed = ip_address(address)
+    return parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast
+
+
+def _refusal(ref: Ref, endpoint: Endpoint) -> Finding:
+    return Finding(
+        "PW1119",
+        "error",
+        ref,
+        endpoint.origin.path,
+        f"endpoint address {endpoint.address} is loopback, link-local or multicast and is not proxied",
+        "use the address of the machine that runs the workload",
+    )

@@ -12,7 +12,9 @@ from podwire.plan.node import NodePlan, node_netns, pod_netns
 from podwire.plan.plans import Driver, Fact, Plans, Report, digest
 from podwire.plan.policy import (
     WORLD,
+    Action,
     Decision,
+    Direction,
     Matched,
     PolicyPlan,
     PolicyPod,
@@ -51,6 +53,7 @@ from podwire.plan.zone import Answer, PodsMode, Record, ZoneIndex, ZonePlan, Zon
 
 __all__ = [
     "WORLD",
+    "Action",
     "Answer",
     "Backends",
     "Bind",
@@ -59,6 +62,7 @@ __all__ = [
     "ContainerFact",
     "Create",
     "Decision",
+    "Direction",
     "Driver",
     "Endpoint",
     "EventFact",
