@@ -57,17 +57,14 @@ def compile_policy(context: Context) -> Piece:
         for name, n in snapshot.all(Namespace).items()
     )
     folded = memo.unit("policy-plan", (tuple(pods), policies, namespaces), lambda: _fold(pods, policies, namespaces))
-    plan = memo.unit("policy-shared", (folded,), lambda: _share(folded, memo))
-    return Piece(policy=plan, findings=tuple(f for policy in policies for f in policy.findings))
+    return Piece(policy=_share(folded, memo), findings=tuple(f for policy in policies for f in policy.findings))
 
 
 def _share(plan: PolicyPlan, memo: Memo) -> PolicyPlan:
     """The same plan made of the old units where they are equal: drivers compare units by identity."""
-    return structs.replace(
-        plan,
-        pods={k: memo.unit(f"policy-unit/{k}", (unit,), partial(_itself, unit)) for k, unit in plan.pods.items()},
-        rule_sets={k: memo.unit(f"policy-rules/{k}", (r,), partial(_itself, r)) for k, r in plan.rule_sets.items()},
-    )
+    pods = {k: memo.unit(f"policy-unit/{k}", (unit,), partial(_itself, unit)) for k, unit in plan.pods.items()}
+    rules = {k: memo.unit(f"policy-rules/{k}", (r,), partial(_itself, r)) for k, r in plan.rule_sets.items()}
+    return memo.unit("policy-shared", (plan,), lambda: structs.replace(plan, pods=pods, rule_sets=rules))
 
 
 def _itself(value: T) -> T:

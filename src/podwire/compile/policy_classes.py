@@ -91,10 +91,8 @@ def _disjoint_ranges(blocks: list[BlockPeer]) -> list[tuple[Cidr, frozenset[Bloc
             inside = frozenset(b for b in blocks if b.holds(family, first))
             if not inside:
                 continue
-            pieces.extend(
-                (Cidr(family, int(network.network_address), network.prefixlen), inside)
-                for network in summarize_address_range(address_type(first), address_type(following - 1))
-            )
+            networks = summarize_address_range(address_type(first), address_type(following - 1))
+            pieces.extend((Cidr(family, int(n.network_address), n.prefixlen), inside) for n in networks)
     return pieces
 
 
