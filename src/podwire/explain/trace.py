@@ -1,0 +1,128 @@
+"""``trace FROM TO``: from the name to the answer.
+
+Names resolve as the pod's resolver does it (search list, ndots, over a DNS Service that policies may forbid), then
+:func:`podwire.explain.flow.walk` follows the connection.
+"""
+
+import msgspec
+
+from podwire.base import Origin
+from podwire.explain.flow import is_address, walk
+from podwire.explain.steps import Branch, Hop, Party, Target, Trace
+from podwire.explain.world import World
+from podwire.plan import Answer, find_host
+
+DNS_PORT = 53
+
+
+def trace(world: World, source: Party, target: Target) -> Trace:
+    """Why a request of ``source`` to ``target`` does or does not arrive."""
+    if is_address(target.host):
+        hops, branches = walk(world, source, target)
+        return Trace(source, target, hops, branches)
+    resolved = _resolve_for_pod(world, source, target) if source.pod else _resolve_for_host(world, source, target)
+    hops, address, ended = resolved
+    if ended is not None:
+        return Trace(source, target, hops, (ended,))
+    reached = msgspec.structs.replace(target, host=address, authority=target.authority or target.host)
+    way, branches = walk(world, source, reached)
+    return Trace(source, target, (*hops, *way), branches)
+
+
+Resolved = tuple[tuple[Hop, ...], str, Branch | None]
+
+
+def _resolve_for_host(world: World, source: Party, target: Target) -> Resolved:
+    """The host does not use cluster DNS: a name that an Ingress serves is sent there, as ``curl --resolve`` would."""
+    for proxy in world.plans.routes.proxies.values():
+        host = find_host(proxy, target.host)
+        address = _proxy_address(world, proxy.key)
+        if host is not None and host.host != "*" and address:
+            origins = tuple(r.origin for r in host.routes[:1])
+            text = f"{target.host} is served by {proxy.key} at {address} (as with curl --resolve)"
+            return (Hop("dns", "allowed", text, origins),), address, None
+    hop = Hop("dns", "unknown", f"{target.host}: the host's own resolver decides, and no Ingress serves this name")
+    return (hop,), "", Branch("", None, (), "unknown")
+
+
+def _proxy_address(world: World, proxy: str) -> str:
+    namespace = proxy.partition("/")[0]
+    for unit in world.plans.services.ports.values():
+        if unit.service.namespace == namespace and unit.load_balancer_ips:
+            return unit.load_balancer_ips[0]
+    return ""
+
+
+def _resolve_for_pod(world: World, source: Party, target: Target) -> Resolved:
+    runtime = world.runtime(source.pod)
+    servers, searches, ndots = parse_resolv_conf(runtime.resolv_conf if runtime else "")
+    aliases = {name: address for address, names in (runtime.hosts if runtime else ()) for name in names}
+    if target.host in aliases:
+        return (Hop("dns", "allowed", f"{target.host} is in the pod's hosts file"),), aliases[target.host], None
+    blocked = _dns_blocked(world, source, servers)
+    if blocked is not None:
+        return blocked, "", Branch("", None, (), "servfail")
+    candidates = candidate_names(target.host, searches, ndots)
+    for step, name in enumerate(candidates):
+        answer = world.zone.resolve(name, "A")
+        addresses = [r.data for r in answer.records if r.type == "A"]
+        if addresses:
+            return _answered(target, name, answer, addresses, step=f"search step {step + 1} of {len(candidates)}")
+        if answer.source == "upstream" and step == len(candidates) - 1:
+            hop = Hop("dns", "unknown", f"{name}: {answer.why}; an upstream resolver decides", _origins(answer))
+            return (hop,), "", Branch("", None, (), "unknown")
+    return _no_such_name(target, candidates)
+
+
+def _answered(target: Target, name: str, answer: Answer, addresses: list[str], *, step: str) -> Resolved:
+    more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
+    text = f"{target.host} -> {name} A {addresses[0]}{more} ({step})"
+    return (Hop("dns", "allowed", text, _origins(answer)),), addresses[0], None
+
+
+def _no_such_name(target: Target, candidates: tuple[str, ...]) -> Resolved:
+    tried = ", ".join(candidates)
+    hop = Hop("dns", "denied", f"{target.host}: no such name (tried {tried})", code="PW1210")
+    return (hop,), "", Branch("", None, (), "nxdomain")
+
+
+def _origins(answer: Answer) -> tuple[Origin, ...]:
+    return tuple(dict.fromkeys(r.origin for r in answer.records))
+
+
+def _dns_blocked(world: World, source: Party, servers: tuple[str, ...]) -> tuple[Hop, ...] | None:
+    """The query itself is a connection that policies decide about (PW1207)."""
+    if not servers or not any(servers[0] in (u[0]) for u in world.units_by_virtual):
+        return None
+    hops, branches = walk(world, source, Target(servers[0], DNS_PORT, "UDP"))
+    if any(b.verdict != "denied" for b in branches):
+        return None
+    inner = [hop for hop in (*hops, *(branches[0].hops if branches else ())) if hop.verdict == "denied"]
+    why = inner[-1] if inner else Hop("dns", "denied", "DNS does not answer")
+    text = f"the query to {servers[0]}:53/UDP does not arrive: {why.text}"
+    return (Hop("dns", "denied", text, why.origins, "PW1207"),)
+
+
+def parse_resolv_conf(text: str) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Nameservers, search list and ndots of a resolv.conf (resolv.conf(5))."""
+    servers: list[str] = []
+    searches: tuple[str, ...] = ()
+    ndots = 1
+    for line in text.splitlines():
+        words = line.split()
+        match words[:1]:
+            case ["nameserver"]:
+                servers.extend(words[1:2])
+            case ["search"]:
+                searches = tuple(words[1:])
+            case ["options"]:
+                ndots = next((int(w[6:]) for w in words if w.startswith("ndots:") and w[6:].isdigit()), ndots)
+    return tuple(servers), searches, ndots
+
+
+def candidate_names(name: str, searches: tuple[str, ...], ndots: int) -> tuple[str, ...]:
+    """The names a resolver asks for, in order (resolv.conf(5), ndots)."""
+    if name.endswith("."):
+        return (name.rstrip("."),)
+    searched = tuple(f"{name}.{domain}" for domain in searches)
+    return (name, *searched) if name.count(".") >= ndots else (*searched, name)

@@ -1,0 +1,93 @@
+"""Indexes over (snapshot, plans) that the questions share, and the parties a person can name."""
+
+from functools import cached_property
+
+from podwire.base import Ref
+from podwire.explain.steps import Party
+from podwire.kube import Pod
+from podwire.plan import Plans, PolicyPod, ProxyPlan, ServicePort, ZoneIndex, node
+from podwire.snapshot import Snapshot
+
+PROXY_IMAGE = "podwire/envoy"
+
+
+class World:
+    """One instant, ready for many questions."""
+
+    def __init__(self, snapshot: Snapshot, plans: Plans) -> None:
+        """Index lazily."""
+        self.snapshot = snapshot
+        self.plans = plans
+
+    @cached_property
+    def zone(self) -> ZoneIndex:
+        """Names."""
+        return ZoneIndex(self.plans.zone)
+
+    @cached_property
+    def pods_by_address(self) -> dict[str, Ref]:
+        """Every live pod address. Pods of the host network are at their node's address and not in here."""
+        return {a: pod.pod for pod in self.plans.policy.pods.values() for a in pod.addresses}
+
+    @cached_property
+    def nodes_by_address(self) -> dict[str, str]:
+        """Node names by address."""
+        return {a: n.name for n in self.plans.services.nodes.values() for a in n.addresses}
+
+    @cached_property
+    def units_by_virtual(self) -> dict[tuple[str, str, int], ServicePort]:
+        """Service ports by (address, protocol, port), for cluster, load balancer and external addresses."""
+        return {
+            (address, unit.protocol, unit.port): unit
+            for unit in self.plans.services.ports.values()
+            for address in (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips)
+        }
+
+    @cached_property
+    def units_by_node_port(self) -> dict[tuple[str, int], ServicePort]:
+        """Service ports by (protocol, nodePort)."""
+        return {(u.protocol, u.node_port): u for u in self.plans.services.ports.values() if u.node_port}
+
+    @cached_property
+    def virtual_addresses(self) -> dict[str, ServicePort]:
+        """One Service port for each virtual address."""
+        return {address: unit for (address, _, _), unit in self.units_by_virtual.items()}
+
+    def zone_of(self, node_name: str) -> str:
+        """A node's zone."""
+        found = self.plans.services.nodes.get(node_name)
+        return found.zone if found else ""
+
+    def address_of(self, node_name: str) -> str:
+        """A node's first address."""
+        found = self.plans.services.nodes.get(node_name)
+        return found.addresses[0] if found and found.addresses else ""
+
+    def subject(self, pod: Ref | None) -> PolicyPod | None:
+        """The pod as policies see it."""
+        return self.plans.policy.pods.get(pod.key) if pod else None
+
+    def runtime(self, pod: Ref | None) -> node.Pod | None:
+        """The pod as the node runtime sees it."""
+        return self.plans.nodes.pods.get(pod.key) if pod else None
+
+    def proxy_in(self, pod: Ref | None) -> ProxyPlan | None:
+        """The proxy plan a pod executes, if it is a proxy."""
+        found = self.runtime(pod)
+        if found is None or not any(c.image == PROXY_IMAGE for c in found.containers):
+            return None
+        return next(iter(self.plans.routes.proxies.values()), None)
+
+    def pod_party(self, pod: Ref) -> Party | None:
+        """A pod as one end of a connection; None while it has no address."""
+        found = self.subject(pod)
+        if found is not None:
+            return Party(pod.key, found.addresses, found.node, pod)
+        value = self.snapshot.get(Pod, pod.namespace, pod.name)
+        if value is None or not value.spec.host_network or not value.spec.node_name:
+            return None
+        return Party(pod.key, (self.address_of(value.spec.node_name),), value.spec.node_name, None)
+
+    def host_party(self) -> Party:
+        """The machine podwire runs on, outside the cluster."""
+        return Party("host", (self.snapshot.settings.host_address,))
