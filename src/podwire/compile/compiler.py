@@ -1,6 +1,6 @@
 """The ordered passes and the loop over them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -39,6 +39,7 @@ class Compiler:
     def __init__(self) -> None:
         """No memory yet."""
         self._memo = Memo()
+        self._last: Plans | None = None
 
     def compile(self, snapshot: Snapshot) -> Compiled:
         """The plans of one instant."""
@@ -65,7 +66,28 @@ class Compiler:
             writes=WritePlan(dict(sorted(writes.items()))),
             findings=tuple(sorted(findings)),
         )
-        return Compiled(plans, min(wakes, default=None))
+        self._last = plans if self._last is None else _share(self._last, plans)
+        return Compiled(self._last, min(wakes, default=None))
+
+
+def _share(old: Plans, new: Plans) -> Plans:
+    """``new`` with every plan that is made of the very same units replaced by the old object: drivers compare plans
+    by identity first."""
+    parts = {}
+    for name in ("services", "policy", "routes", "zone", "nodes", "writes"):
+        before, after = getattr(old, name), getattr(new, name)
+        same = all(_same(getattr(before, field), getattr(after, field)) for field in after.__struct_fields__)
+        parts[name] = before if same else after
+    return msgspec.structs.replace(new, **parts)
+
+
+def _same(old: object, new: object) -> bool:
+    if old is new:
+        return True
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        pairs = zip(old.items(), new.items(), strict=True)
+        return len(old) == len(new) and all(a == b and u is v for (a, u), (b, v) in pairs)
+    return not isinstance(new, Mapping) and old == new
 
 
 def compile_plans(snapshot: Snapshot) -> Plans:

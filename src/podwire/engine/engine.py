@@ -1,0 +1,173 @@
+"""One loop over one source.
+
+Rules:
+
+1. Level-triggered: the loop looks at everything that is there, compiles, and hands every driver the newest plan. A
+   driver that is still busy gets only the newest one after it is done.
+2. Bursts are folded: after a first change the loop settles for about as long as the last compile took, bounded by
+   :data:`SETTLE_MAX_SECONDS`, so that the cost of compiling is paid at most for half of the time.
+3. A driver that fails as a whole is retried with growing pauses; the others go on. A bug in a driver ends the engine.
+4. Time enters here only, by ``clock``; the compiler gets it as a value and says when to wake.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from podwire.base import PodwireError
+from podwire.client import Source
+from podwire.compile import Compiler
+from podwire.plan import Driver, Fact, Plans, PodFact
+from podwire.snapshot import Settings, Snapshot, SnapshotBuilder
+
+SETTLE_MAX_SECONDS = 0.05
+RETRY_SECONDS = (0.1, 0.5, 2.0, 10.0)
+
+_log = logging.getLogger(__name__)
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """A driver and the part of the plans it executes. The part is compared by identity of what ``select`` returns."""
+
+    name: str
+    select: Callable[[Plans], Any]
+    driver: Driver[Any]
+
+
+class State:
+    """The newest instant: what ``status`` and ``trace`` read."""
+
+    def __init__(self, snapshot: Snapshot, plans: Plans) -> None:
+        """Both from one compile."""
+        self.snapshot = snapshot
+        self.plans = plans
+
+
+class _Runner:
+    """Feeds one driver the newest plan."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.failure = ""
+        self._wanted: Any = None
+        self._changed = asyncio.Event()
+
+    def offer(self, plans: Plans) -> None:
+        wanted = self.slot.select(plans)
+        if wanted is not self._wanted:
+            self._wanted = wanted
+            self._changed.set()
+
+    async def run(self) -> None:
+        attempts = 0
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self.slot.driver.apply(self._wanted)
+            except PodwireError as error:
+                self.failure = str(error)
+                _log.warning("%s: %s", self.slot.name, error)
+                pause = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS) - 1)]
+                asyncio.get_running_loop().call_later(pause, self._changed.set)
+                attempts += 1
+                if not error.retryable:
+                    raise
+            else:
+                self.failure, attempts = "", 0
+
+
+class Engine:
+    """Runs until cancelled."""
+
+    def __init__(self, source: Source, *, settings: Settings, clock: Callable[[], float]) -> None:
+        """Drivers are added before :meth:`run`, because they need :meth:`report`."""
+        self._source = source
+        self._clock = clock
+        self._builder = SnapshotBuilder(settings)
+        self._compiler = Compiler()
+        self._runners: list[_Runner] = []
+        self._dirty = asyncio.Event()
+        self._published = asyncio.Condition()
+        self._compile_seconds = 0.0
+        self.state: State | None = None
+
+    def add(self, slots: Sequence[Slot]) -> None:
+        """Drivers to feed."""
+        self._runners.extend(_Runner(slot) for slot in slots)
+
+    def report(self, key: str, fact: Fact) -> None:
+        """The :data:`podwire.plan.Report` of every driver."""
+        if self._builder.observe(key, fact):
+            self._dirty.set()
+
+    async def run(self) -> None:
+        """The loop. Raises the first bug or fatal failure as an exception group."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(), name="watch")
+            group.create_task(self._loop(), name="compile loop")
+            for runner in self._runners:
+                group.create_task(runner.run(), name=f"driver {runner.slot.name}")
+
+    async def wait_until(self, predicate: Callable[[State], bool]) -> State:
+        """The first published state that satisfies ``predicate``; bound it with :func:`asyncio.timeout`."""
+        async with self._published:
+            while self.state is None or not predicate(self.state):
+                await self._published.wait()
+            return self.state
+
+    async def _watch(self) -> None:
+        while True:
+            for change in await self._source.changes():
+                if change.value is None:
+                    self._forget(change.kind, change.key)
+                else:
+                    self._builder.put(change.value)
+            self._dirty.set()
+
+    def _forget(self, kind: str, key: str) -> None:
+        self._builder.remove(kind, key)
+
+    async def _loop(self) -> None:
+        wake_at: float | None = None
+        while True:
+            await self._wait_dirty(wake_at)
+            await asyncio.sleep(min(self._compile_seconds, SETTLE_MAX_SECONDS))
+            self._dirty.clear()
+            wake_at = await self._once()
+
+    async def _wait_dirty(self, wake_at: float | None) -> None:
+        pause = None if wake_at is None else max(0.001, wake_at - self._clock())
+        try:
+            async with asyncio.timeout(pause):
+                await self._dirty.wait()
+        except TimeoutError:
+            return
+
+    async def _once(self) -> float | None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        snapshot = self._builder.snapshot(self._clock())
+        compiled = self._compiler.compile(snapshot)
+        broken = self._builder.findings()
+        plans = compiled.plans
+        if broken:
+            plans = msgspec.structs.replace(plans, findings=(*plans.findings, *broken))
+        self._compile_seconds = loop.time() - started
+        self.state = State(snapshot, plans)
+        for runner in self._runners:
+            runner.offer(plans)
+        self._drop_gone_pods(snapshot)
+        async with self._published:
+            self._published.notify_all()
+        return compiled.wake_at
+
+    def _drop_gone_pods(self, snapshot: Snapshot) -> None:
+        """A fact of a pod whose object and sandbox are both gone has said its last word."""
+        uids = {value.metadata.uid for value in snapshot.objects.get("Pod", {}).values()}
+        for uid, fact in snapshot.facts.pods.items():
+            if isinstance(fact, PodFact) and fact.gone and uid not in uids:
+                self._builder.forget_pod(uid)
