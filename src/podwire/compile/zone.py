@@ -1,8 +1,114 @@
-"""Pass in the making."""
+"""Services, EndpointSlices and Namespaces to the zone plan: one unit per Service and Namespace, and the apex.
 
+Rules:
+
+1. TTL 30, ``pods insecure`` and reverse zones that fall through are what kubeadm's Corefile says.
+2. A namespace exists when its object does, or when a Service lives in it (a folder of manifests may lack the object).
+3. The SOA serial is the highest resourceVersion of the objects behind the zone, modulo 2**32: equal input gives an
+   equal serial. A deletion alone does not raise it; nobody transfers this zone.
+4. R11: the name servers are the Services that hold the cluster's DNS address, else ``ns.dns.Z``, which always has
+   an address.
+
+What one Service contributes is in ``zone_service.py``. Source: Kubernetes DNS specification 1.1.0; RFC 2308.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from ipaddress import ip_address
+
+from podwire.base import Finding, Origin, Ref
 from podwire.compile.context import Context, Piece
+from podwire.compile.zone_service import Naming, cluster_ips, compile_service_zone, endpoint_addresses
+from podwire.kube import EndpointSlice, KubeObject, Namespace, Service
+from podwire.plan import PodsMode, Record, ZonePlan, ZoneUnit
+from podwire.plan.zone import RecordType
+
+TTL = 30
+SCHEMA_TTL = 28800
+MAX_NEGATIVE_TTL = 300
+REVERSE = ("in-addr.arpa", "ip6.arpa")
 
 
 def compile_zone(context: Context) -> Piece:
-    """Nothing yet."""
-    return Piece()
+    """The zone plan, and findings on names that cannot be answered."""
+    snapshot, memo = context.snapshot, context.memo
+    naming = Naming(snapshot.settings.domain, TTL)
+    services = snapshot.all(Service)
+    virtual = {ip: None for service in services.values() for ip in cluster_ips(service)}.keys()
+    units: dict[str, ZoneUnit] = {}
+    findings: list[Finding] = []
+    serial = 1
+    for key, service in services.items():
+        slices = snapshot.slices_by_service.get(key, ())
+        addresses, version = memo.unit(f"zone-ends/{key}", (service, slices), partial(_summarise, service, slices))
+        serial = max(serial, version)
+        shadowed = () if virtual.isdisjoint(addresses) else tuple(sorted(addresses & virtual))
+        make = partial(compile_service_zone, service, slices, shadowed, naming)
+        unit, found = memo.unit(f"zone/{key}", (service, slices, shadowed, naming.domain), make)
+        units[f"Service/{key}"] = unit
+        findings.extend(found)
+    namespaces = _namespaces(context)
+    for name in namespaces:
+        make_namespace = partial(_compile_namespace, name, naming.domain)
+        units[f"Namespace/{name}"] = memo.unit(f"zone-namespace/{name}", (name, naming.domain), make_namespace)
+    serial = max(serial, *(_version(n) for n in snapshot.all(Namespace).values()), 1) % (1 << 32)
+    servers = _name_servers(context)
+    address = snapshot.settings.dns_address
+    make_apex = partial(_compile_apex, naming, serial, servers, address)
+    units["apex"] = memo.unit("zone-apex", (naming.domain, serial, servers, address), make_apex)
+    plan = ZonePlan(
+        domain=naming.domain,
+        reverse=REVERSE,
+        units=units,
+        namespaces=namespaces,
+        pods=PodsMode("insecure", TTL),
+        serial=serial,
+        ttl=TTL,
+        upstreams=snapshot.settings.upstreams,
+    )
+    return Piece(zone=plan, findings=tuple(findings))
+
+
+def _summarise(service: Service, slices: Sequence[EndpointSlice]) -> tuple[frozenset[str], int]:
+    return endpoint_addresses(slices), max(_version(service), *(_version(s) for s in slices), 0)
+
+
+def _version(value: KubeObject) -> int:
+    """resourceVersions are decimal in every API server in use; offline objects have none."""
+    text = value.metadata.resource_version
+    return int(text) if text.isdecimal() else 0
+
+
+def _namespaces(context: Context) -> tuple[str, ...]:
+    named = {n.metadata.name for n in context.snapshot.all(Namespace).values()}
+    return tuple(sorted(named | context.snapshot.services_by_namespace.keys()))
+
+
+def _compile_namespace(name: str, domain: str) -> ZoneUnit:
+    exists = (f"{name}.pod.{domain}", f"{name}.svc.{domain}")
+    return ZoneUnit(Origin(Ref("Namespace", "", name)), (), exists)
+
+
+def _name_servers(context: Context) -> tuple[str, ...]:
+    settings = context.snapshot.settings
+    return tuple(
+        f"{s.metadata.name}.{s.metadata.namespace}.svc.{settings.domain}"
+        for s in context.snapshot.all(Service).values()
+        if settings.dns_address in cluster_ips(s)
+    )
+
+
+def _compile_apex(naming: Naming, serial: int, servers: tuple[str, ...], address: str) -> ZoneUnit:
+    domain, ttl = naming.domain, naming.ttl
+    origin = Origin(Ref("Settings", "", "dns"))
+    fallback = f"ns.dns.{domain}"
+    soa = f"{fallback} hostmaster.{domain} {serial} 7200 1800 86400 {ttl}"
+    family: RecordType = "A" if ip_address(address).version == 4 else "AAAA"
+    records = [
+        Record(f"dns-version.{domain}", "TXT", SCHEMA_TTL, "1.1.0", origin),
+        Record(fallback, family, ttl, address, origin),
+    ]
+    for zone in (domain, *REVERSE):
+        records.append(Record(zone, "SOA", min(ttl, MAX_NEGATIVE_TTL), soa, origin))
+        records.extend(Record(zone, "NS", ttl, server, origin) for server in servers or (fallback,))
+    return ZoneUnit(origin, tuple(sorted(records)), (f"pod.{domain}", f"svc.{domain}"))

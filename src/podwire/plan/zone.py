@@ -4,8 +4,11 @@ Rules:
 
 1. Names are lower case, absolute, without the final dot: ``api.shop.svc.cluster.local``.
 2. A unit is the set of records one object contributes; a change of one Service replaces one unit.
-3. :func:`resolve` is the reference answer. The DNS server precompiles the same answers to wire bytes and ``explain``
-   prints them; a test compares the two over every name of generated zones.
+3. :meth:`ZoneIndex.resolve` is the reference answer. The DNS server compiles the same answers to wire bytes and
+   ``explain`` prints them; a test compares the two over every name of generated zones.
+4. A name exists when it or any name below it has records (RFC 8020): then a missing type is NODATA, never NXDOMAIN.
+5. A reverse zone falls through to the upstreams for unknown addresses; without upstreams they are NXDOMAIN.
+6. A CNAME chain that loops, or is longer than 10, is SERVFAIL with the part of the chain that is known.
 
 Source: Kubernetes DNS specification 1.1.0; RFC 1034, 2308, 8020.
 """
@@ -19,6 +22,12 @@ from podwire.base import Origin
 
 RecordType = Literal["A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "NS", "SOA"]
 Rcode = Literal["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"]
+
+CHASED = ("A", "AAAA", "CNAME")
+"""Types that an alias answers; every other type at an ExternalName Service is NODATA, as in CoreDNS."""
+
+MAX_CHASE = 10
+DASHED_ALPHABET = frozenset("0123456789abcdef-")
 
 
 class Record(msgspec.Struct, frozen=True, order=True):
@@ -54,7 +63,8 @@ class PodsMode(msgspec.Struct, frozen=True):
 class ZonePlan(msgspec.Struct, frozen=True):
     """The authoritative zones (``origins``, e.g. ``cluster.local``, ``in-addr.arpa``) and where the rest goes.
 
-    ``reverse`` zones fall through to the upstreams for unknown addresses; ``serial`` is the SOA serial.
+    ``reverse`` zones fall through to the upstreams for unknown addresses; ``serial`` is the SOA serial; ``upstreams``
+    are ``address`` or ``address:port`` (``[v6]:port``).
     """
 
     domain: str
@@ -96,23 +106,36 @@ class ZoneIndex:
             self._exists.add(name)
             name = name.partition(".")[2]
 
-    def resolve(self, name: str, rtype: str, *, depth: int = 0) -> Answer:
-        """The answer to one question. CNAMEs inside the zone are chased up to 10 steps."""
-        name = name.lower().rstrip(".")
+    def resolve(self, name: str, rtype: str) -> Answer:
+        """The answer to one question of class IN. CNAMEs inside the zone are chased up to 10 steps."""
+        return self._resolve(name.lower().rstrip("."), rtype.upper(), ())
+
+    def _resolve(self, name: str, rtype: str, chain: tuple[Record, ...]) -> Answer:
         zone = self._zone_of(name)
         if zone is None:
-            return Answer("NOERROR", (), "upstream", "not in a zone of this cluster")
-        records = tuple(self._records.get(name, ())) or self._pod_records(name)
+            return Answer("NOERROR", chain, "upstream", f"{name} is not in a zone of this cluster")
+        records = self._find(name)
         if not records:
-            return self._negative(name, zone)
+            negative = self._negative(name, zone)
+            return msgspec.structs.replace(negative, records=chain)
         wanted = tuple(r for r in records if r.type == rtype)
         alias = next((r for r in records if r.type == "CNAME"), None)
-        if wanted or alias is None:
-            return Answer("NOERROR", wanted, "zone", "records" if wanted else f"{name} has no {rtype} record")
-        if depth >= 10:
-            return Answer("SERVFAIL", (alias,), "zone", "CNAME chain is longer than 10")
-        chased = self.resolve(alias.data, rtype, depth=depth + 1)
-        return Answer(chased.rcode, (alias, *chased.records), chased.source, f"CNAME to {alias.data}; {chased.why}")
+        if wanted or alias is None or rtype not in CHASED:
+            why = f"{name} has these records" if wanted else f"{name} exists and has no {rtype} record"
+            return Answer("NOERROR", (*chain, *wanted), "zone", why)
+        if any(r.name == alias.data for r in (*chain, alias)) or len(chain) >= MAX_CHASE:
+            return Answer("SERVFAIL", (*chain, alias), "zone", f"CNAME chain from {name} loops or is too long")
+        chased = self._resolve(alias.data, rtype, (*chain, alias))
+        return msgspec.structs.replace(chased, why=f"CNAME to {alias.data}; {chased.why}")
+
+    def _find(self, name: str) -> tuple[Record, ...]:
+        found = self._records.get(name)
+        if found is not None:
+            return tuple(found)
+        plain = with_underscores(name, self.plan.domain)
+        if plain != name:
+            return tuple(msgspec.structs.replace(r, name=name) for r in self._records.get(plain, ()))
+        return self._pod_records(name)
 
     def _zone_of(self, name: str) -> str | None:
         for zone in (self.plan.domain, *self.plan.reverse):
@@ -122,10 +145,10 @@ class ZoneIndex:
 
     def _negative(self, name: str, zone: str) -> Answer:
         if name in self._exists or name == zone:
-            return Answer("NOERROR", (), "zone", "name exists without records of this type")
-        if zone in self.plan.reverse:
-            return Answer("NOERROR", (), "upstream", "no object has this address")
-        return Answer("NXDOMAIN", (), "zone", "no object has this name")
+            return Answer("NOERROR", (), "zone", f"{name} exists without records of its own")
+        if zone in self.plan.reverse and self.plan.upstreams:
+            return Answer("NOERROR", (), "upstream", "no object of this cluster has this address")
+        return Answer("NXDOMAIN", (), "zone", f"no object gives the name {name}")
 
     def _pod_records(self, name: str) -> tuple[Record, ...]:
         """``pods insecure``: any well-formed dashed address in an existing namespace echoes (DNS spec 1.0, 2.6)."""
@@ -143,10 +166,30 @@ class ZoneIndex:
         return (Record(name, rtype, self.plan.pods.ttl, parsed, origin),)
 
 
+def with_underscores(name: str, domain: str) -> str:
+    """``http.tcp.api.shop.svc.Z`` as ``_http._tcp.api.shop.svc.Z``: the underscores of port and protocol are
+    optional in a question. Any other name comes back as it is."""
+    suffix = f".svc.{domain}"
+    labels = name.removesuffix(suffix).split(".")
+    if not name.endswith(suffix) or len(labels) != 4 or "" in labels:
+        return name
+    port, protocol, service, namespace = labels
+    return f"_{port.removeprefix('_')}._{protocol.removeprefix('_')}.{service}.{namespace}{suffix}"
+
+
+def reverse_name(address: str) -> str:
+    """``1.0.96.10.in-addr.arpa`` for ``10.96.0.1``, nibbles under ip6.arpa for IPv6. Raises :class:`ValueError`."""
+    from ipaddress import ip_address
+
+    return ip_address(address).reverse_pointer
+
+
 def parse_dashed(label: str) -> str | None:
     """``10-244-0-7`` to ``10.244.0.7``; IPv6 with dashes for colons; None when it is no address."""
     from ipaddress import ip_address
 
+    if not set(label) <= DASHED_ALPHABET:
+        return None
     for text in (label.replace("-", "."), label.replace("-", ":")):
         try:
             return str(ip_address(text))

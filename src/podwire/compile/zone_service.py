@@ -1,0 +1,183 @@
+"""The records one Service contributes to cluster DNS.
+
+Rules (numbers are those of ``docs/design/dns.md``):
+
+1. R2 to R4: a ClusterIP Service has its addresses, SRV for its ports and PTR for its addresses, endpoints or not.
+2. R5, R7: a headless Service has what its *ready* endpoints have; with none of them its name does not exist.
+3. R6, R8: every ready endpoint has a name of its own (hostname, else its address with dashes) and a PTR, whatever
+   the Service's type.
+4. R9: an ExternalName Service is a CNAME; an IP literal becomes the address record that was meant (PW1202).
+5. R12: the bare Service name answers SRV with all ports, unnamed ones too. Port names answer A and AAAA as well.
+6. SRV: priority 0, weight ``max(1, 100 // n)`` over the n (address, port) pairs of the answer, equal targets once.
+
+Source: Kubernetes DNS specification 1.1.0; coredns:plugin/backend_lookup.go for 5 and 6.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
+
+import msgspec
+
+from podwire.base import FieldPath, Finding, Origin
+from podwire.kube import EndpointSlice, Service
+from podwire.plan import Record, ZoneUnit
+from podwire.plan.zone import RecordType, reverse_name
+
+MAX_NAME = 253
+MAX_LABEL = 63
+
+
+class Naming(msgspec.Struct, frozen=True):
+    """What all records of a zone share."""
+
+    domain: str
+    ttl: int
+
+
+class _Target(msgspec.Struct, frozen=True):
+    """One (address, port) of a Service with the name that has the address. ``number`` 0: no port is known."""
+
+    host: str
+    address: str
+    port_name: str
+    protocol: str
+    number: int
+    origin: Origin
+
+
+def compile_service_zone(
+    service: Service, slices: Sequence[EndpointSlice], shadowed: tuple[str, ...], naming: Naming
+) -> tuple[ZoneUnit, tuple[Finding, ...]]:
+    """The unit of one Service. ``shadowed`` are endpoint addresses that are some Service's clusterIP: that PTR wins."""
+    owner = f"{service.metadata.name}.{service.metadata.namespace}.svc.{naming.domain}"
+    if service.spec.type == "ExternalName":
+        records, findings = _external(service, owner, naming.ttl)
+        return _unit(service, records), findings
+    endpoints = tuple(_endpoint_targets(owner, slices))
+    headless = service.spec.cluster_ip == "None"
+    published = endpoints if headless else tuple(_cluster_targets(service, owner))
+    records = [
+        *_published(owner, published, naming.ttl),
+        *_endpoint_names(endpoints, naming.ttl, shadowed),
+    ]
+    if not headless:
+        records.extend(_pointers(service, owner, naming.ttl))
+    return _unit(service, records), ()
+
+
+def endpoint_addresses(slices: Sequence[EndpointSlice]) -> frozenset[str]:
+    """Every ready address of the slices, for the question whether a clusterIP shadows its PTR."""
+    return frozenset(a for _, _, addresses, _ in _ready(slices) for a in addresses)
+
+
+def cluster_ips(service: Service) -> tuple[str, ...]:
+    """The virtual addresses of a Service; none when it is headless, ExternalName or not yet allocated."""
+    spec = service.spec
+    if spec.type == "ExternalName":
+        return ()
+    return tuple(ip for ip in spec.cluster_ips or (spec.cluster_ip,) if ip not in ("", "None"))
+
+
+def is_dns_name(text: str) -> bool:
+    """Whether ``text`` can be written as a DNS name: labels of 1 to 63 bytes, 253 in all."""
+    labels = text.split(".")
+    return len(text) <= MAX_NAME and text.isascii() and all(0 < len(label) <= MAX_LABEL for label in labels)
+
+
+def dashed(address: str) -> str:
+    """``172-0-0-2``; an IPv6 address that would end in ``-`` gets a ``0`` (DNS specification 2.4.1)."""
+    text = address.replace(".", "-").replace(":", "-")
+    return text + "0" if text.endswith("-") else text
+
+
+def _unit(service: Service, records: Iterable[Record]) -> ZoneUnit:
+    return ZoneUnit(Origin(service.ref), tuple(sorted({(r.name, r.type, r.data): r for r in records}.values())))
+
+
+def _address_record(name: str, address: str, ttl: int, origin: Origin) -> Record:
+    parsed = ip_address(address)
+    rtype: RecordType = "A" if parsed.version == 4 else "AAAA"
+    return Record(name, rtype, ttl, str(parsed), origin)
+
+
+def _cluster_targets(service: Service, owner: str) -> Iterator[_Target]:
+    for place, address in enumerate(cluster_ips(service)):
+        origin = Origin(service.ref, FieldPath(f"spec.clusterIPs[{place}]"))
+        if not service.spec.ports:
+            yield _Target(owner, address, "", "", 0, origin)
+        for index, port in enumerate(service.spec.ports):
+            where = Origin(service.ref, FieldPath(f"spec.ports[{index}]"))
+            yield _Target(owner, address, port.name, port.protocol or "TCP", port.port, where)
+
+
+def _endpoint_targets(owner: str, slices: Sequence[EndpointSlice]) -> Iterator[_Target]:
+    for part, hostname, addresses, origin in _ready(slices):
+        ports = [p for p in part.ports if p.port]
+        for address in addresses:
+            host = f"{hostname or dashed(address)}.{owner}"
+            if not is_dns_name(host):
+                continue
+            if not ports:
+                yield _Target(host, address, "", "", 0, origin)
+            for port in ports:
+                yield _Target(host, address, port.name or "", port.protocol or "TCP", port.port or 0, origin)
+
+
+def _ready(slices: Sequence[EndpointSlice]) -> Iterator[tuple[EndpointSlice, str, tuple[str, ...], Origin]]:
+    """Endpoints with condition ready true or absent: the slice controller sets it for publishNotReadyAddresses."""
+    for part in slices:
+        if part.address_type == "FQDN":
+            continue
+        for index, endpoint in enumerate(part.endpoints):
+            if endpoint.conditions.ready is not False:
+                origin = Origin(part.ref, FieldPath(f"endpoints[{index}]"))
+                yield part, (endpoint.hostname or "").lower(), endpoint.addresses, origin
+
+
+def _published(owner: str, targets: tuple[_Target, ...], ttl: int) -> Iterator[Record]:
+    """Address and SRV records at the Service's name (R2, R5, R12) and at its port names (R3, R7)."""
+    yield from _answers(owner, targets, ttl)
+    named: dict[tuple[str, str], list[_Target]] = {}
+    for target in targets:
+        if target.port_name:
+            named.setdefault((target.port_name, target.protocol.lower()), []).append(target)
+    for (port, protocol), members in named.items():
+        yield from _answers(f"_{port}._{protocol}.{owner}", members, ttl)
+
+
+def _answers(name: str, targets: Sequence[_Target], ttl: int) -> Iterator[Record]:
+    for target in targets:
+        yield _address_record(name, target.address, ttl, target.origin)
+    ported = {(t.address, t.number, t.host): t for t in targets if t.number}
+    weight = max(1, 100 // len(ported)) if ported else 0
+    for target in ported.values():
+        yield Record(name, "SRV", ttl, f"0 {weight} {target.number} {target.host}", target.origin)
+
+
+def _endpoint_names(targets: tuple[_Target, ...], ttl: int, shadowed: tuple[str, ...]) -> Iterator[Record]:
+    for target in targets:
+        yield _address_record(target.host, target.address, ttl, target.origin)
+        if target.address not in shadowed:
+            yield Record(reverse_name(target.address), "PTR", ttl, target.host, target.origin)
+
+
+def _pointers(service: Service, owner: str, ttl: int) -> Iterator[Record]:
+    for place, address in enumerate(cluster_ips(service)):
+        origin = Origin(service.ref, FieldPath(f"spec.clusterIPs[{place}]"))
+        yield Record(reverse_name(address), "PTR", ttl, owner, origin)
+
+
+def _external(service: Service, owner: str, ttl: int) -> tuple[list[Record], tuple[Finding, ...]]:
+    path = FieldPath("spec.externalName")
+    target = service.spec.external_name.lower().rstrip(".")
+    origin = Origin(service.ref, path)
+    try:
+        record = _address_record(owner, target, ttl, origin)
+    except ValueError:
+        if is_dns_name(target):
+            return [Record(owner, "CNAME", ttl, target, origin)], ()
+        message = f"externalName {target!r} is not a DNS name; the Service's name does not resolve"
+        return [], (Finding("PW1201", "error", service.ref, path, message, "use a host name such as db.example.com"),)
+    message = f"externalName {target} is an address: answered here as an {record.type} record, by no other DNS server"
+    fix = "use a Service without selector and an EndpointSlice with this address"
+    return [record], (Finding("PW1202", "warning", service.ref, path, message, fix),)
