@@ -41,10 +41,13 @@ class NodeSpec(KubeStruct, frozen=True):
     """Desired state of a node."""
 
     pod_cidr: str = ""
-    pod_cidrs: Annotated[tuple[str, ...], api(list_type="set")] = ()
+    pod_cidrs: Annotated[tuple[str, ...], api(list_type="set", patch_merge=True)] = ()
     provider_id: str = ""
     unschedulable: bool = False
     taints: Annotated[tuple[Taint, ...], api(list_type="atomic")] = ()
+    config_source: Annotated[dict[str, Any] | None, api(deprecated=True)] = None
+    external_id: Annotated[str, api(deprecated=True)] = ""
+    pod_preemption_policy: dict[str, Any] | None = None
 
 
 class NodeAddress(KubeStruct, frozen=True):
@@ -67,17 +70,27 @@ class NodeSystemInfo(KubeStruct, frozen=True):
     kube_proxy_version: str = ""
     operating_system: str = ""
     architecture: str = ""
+    swap: dict[str, Any] | None = None
+    running_in_user_namespace: bool | None = None
 
 
 class NodeStatus(KubeStruct, frozen=True):
     """Observed state of a node."""
 
-    capacity: dict[str, str] = {}
-    allocatable: dict[str, str] = {}
+    capacity: Annotated[dict[str, str], api(format="quantity")] = {}
+    allocatable: Annotated[dict[str, str], api(format="quantity")] = {}
     phase: str = ""
     conditions: Annotated[tuple[Condition, ...], api(merge_key="type", list_type="map", list_map_keys=("type",))] = ()
     addresses: Annotated[tuple[NodeAddress, ...], api(merge_key="type", list_type="map", list_map_keys=("type",))] = ()
     node_info: NodeSystemInfo | None = None
+    daemon_endpoints: dict[str, Any] | None = None
+    images: Annotated[tuple[dict[str, Any], ...], api(list_type="atomic")] = ()
+    volumes_in_use: Annotated[tuple[str, ...], api(list_type="atomic")] = ()
+    volumes_attached: Annotated[tuple[dict[str, Any], ...], api(list_type="atomic")] = ()
+    config: Annotated[dict[str, Any] | None, api(deprecated=True)] = None
+    runtime_handlers: Annotated[tuple[dict[str, Any], ...], api(list_type="atomic")] = ()
+    features: dict[str, Any] | None = None
+    declared_features: Annotated[tuple[str, ...], api(list_type="atomic")] = ()
 
 
 class Node(KubeObject, frozen=True):
@@ -116,7 +129,7 @@ class ServiceSpec(KubeStruct, frozen=True):
     ports: Annotated[
         tuple[ServicePort, ...], api(merge_key="port", list_type="map", list_map_keys=("port", "protocol"))
     ] = ()
-    selector: dict[str, str] = {}
+    selector: Annotated[dict[str, str], api(map_type="atomic")] = {}
     cluster_ip: str = ""
     cluster_ips: Annotated[tuple[str, ...], api(list_type="atomic")] = ()
     type: str = "ClusterIP"
@@ -222,14 +235,14 @@ class ConfigMap(KubeObject, frozen=True):
     """Configuration data."""
 
     data: dict[str, str] = {}
-    binary_data: dict[str, str] = {}
+    binary_data: Annotated[dict[str, str], api(format="byte")] = {}
     immutable: bool | None = None
 
 
 class Secret(KubeObject, frozen=True):
     """Secret data, base64 in ``data``."""
 
-    data: dict[str, str] = {}
+    data: Annotated[dict[str, str], api(format="byte")] = {}
     string_data: dict[str, str] = {}
     type: str = ""
     immutable: bool | None = None

@@ -48,7 +48,7 @@ class ObjectMeta(KubeStruct, frozen=True):
     owner_references: Annotated[
         tuple[OwnerReference, ...], api(merge_key="uid", list_type="map", list_map_keys=("uid",))
     ] = ()
-    finalizers: Annotated[tuple[str, ...], api(list_type="set")] = ()
+    finalizers: Annotated[tuple[str, ...], api(list_type="set", patch_merge=True)] = ()
     managed_fields: Annotated[tuple[ManagedFieldsEntry, ...], api(list_type="atomic")] = ()
 
 

@@ -3,8 +3,8 @@
 from typing import Annotated, Any
 
 from podwire.kube.core import IntOrString, LocalObjectReference
-from podwire.kube.meta import Condition, KubeObject, KubeStruct, ObjectMeta
-from podwire.kube.struct import api
+from podwire.kube.meta import Condition, KubeObject, ObjectMeta
+from podwire.kube.struct import KubeStruct, api
 
 BY_NAME = api(merge_key="name", list_type="map", list_map_keys=("name",))
 ATOMIC = api(list_type="atomic")
@@ -24,6 +24,7 @@ class HTTPGetAction(KubeStruct, frozen=True):
     port: Annotated[IntOrString, api(required=True)] = 0
     host: str = ""
     scheme: str = ""
+    protocol: str | None = None
     http_headers: Annotated[tuple[HTTPHeader, ...], ATOMIC] = ()
 
 
@@ -45,6 +46,7 @@ class GRPCAction(KubeStruct, frozen=True):
 
     port: Annotated[int, api(required=True)] = 0
     service: str | None = None
+    mode: str | None = None
 
 
 class Probe(KubeStruct, frozen=True):
@@ -92,7 +94,7 @@ class ResourceFieldSelector(KubeStruct, frozen=True):
 
     container_name: str = ""
     resource: Annotated[str, api(required=True)] = ""
-    divisor: str | None = None
+    divisor: Annotated[str | int | float | None, api(format="quantity")] = None
 
 
 class EnvVarSource(KubeStruct, frozen=True):
@@ -102,6 +104,7 @@ class EnvVarSource(KubeStruct, frozen=True):
     resource_field_ref: ResourceFieldSelector | None = None
     config_map_key_ref: KeySelector | None = None
     secret_key_ref: KeySelector | None = None
+    file_key_ref: dict[str, Any] | None = None
 
 
 class EnvVar(KubeStruct, frozen=True):
@@ -137,6 +140,7 @@ class VolumeMount(KubeStruct, frozen=True):
     sub_path: str = ""
     mount_propagation: str | None = None
     sub_path_expr: str = ""
+    bind_mount_options: Any = None
 
 
 class ResourceRequirements(KubeStruct, frozen=True):
@@ -164,6 +168,7 @@ class Container(KubeStruct, frozen=True):
     resources: ResourceRequirements = ResourceRequirements()
     resize_policy: Annotated[tuple[dict[str, Any], ...], ATOMIC] = ()
     restart_policy: str | None = None
+    restart_policy_rules: Annotated[tuple[dict[str, Any], ...], ATOMIC] = ()
     volume_mounts: Annotated[
         tuple[VolumeMount, ...], api(merge_key="mountPath", list_type="map", list_map_keys=("mountPath",))
     ] = ()
@@ -190,6 +195,7 @@ class KeyToPath(KubeStruct, frozen=True):
     key: Annotated[str, api(required=True)] = ""
     path: Annotated[str, api(required=True)] = ""
     mode: int | None = None
+    user: int | None = None
 
 
 class ConfigMapVolumeSource(KubeStruct, frozen=True):
@@ -198,6 +204,7 @@ class ConfigMapVolumeSource(KubeStruct, frozen=True):
     name: str = ""
     items: Annotated[tuple[KeyToPath, ...], ATOMIC] = ()
     default_mode: int | None = None
+    default_user: int | None = None
     optional: bool | None = None
 
 
@@ -207,6 +214,7 @@ class SecretVolumeSource(KubeStruct, frozen=True):
     secret_name: str = ""
     items: Annotated[tuple[KeyToPath, ...], ATOMIC] = ()
     default_mode: int | None = None
+    default_user: int | None = None
     optional: bool | None = None
 
 
@@ -225,6 +233,25 @@ class Volume(KubeStruct, frozen=True):
     csi: dict[str, Any] | None = None
     nfs: dict[str, Any] | None = None
     image: dict[str, Any] | None = None
+    aws_elastic_block_store: dict[str, Any] | None = None
+    azure_disk: dict[str, Any] | None = None
+    azure_file: dict[str, Any] | None = None
+    cephfs: dict[str, Any] | None = None
+    cinder: dict[str, Any] | None = None
+    fc: dict[str, Any] | None = None
+    flex_volume: dict[str, Any] | None = None
+    flocker: dict[str, Any] | None = None
+    gce_persistent_disk: dict[str, Any] | None = None
+    git_repo: dict[str, Any] | None = None
+    glusterfs: dict[str, Any] | None = None
+    iscsi: dict[str, Any] | None = None
+    photon_persistent_disk: dict[str, Any] | None = None
+    portworx_volume: dict[str, Any] | None = None
+    quobyte: dict[str, Any] | None = None
+    rbd: dict[str, Any] | None = None
+    scale_io: dict[str, Any] | None = None
+    storageos: dict[str, Any] | None = None
+    vsphere_volume: dict[str, Any] | None = None
 
 
 class Toleration(KubeStruct, frozen=True):
@@ -274,7 +301,7 @@ class PodSpec(KubeStruct, frozen=True):
     termination_grace_period_seconds: int | None = None
     active_deadline_seconds: int | None = None
     dns_policy: str = ""
-    node_selector: dict[str, str] = {}
+    node_selector: Annotated[dict[str, str], api(map_type="atomic")] = {}
     service_account_name: str = ""
     service_account: str = ""
     automount_service_account_token: bool | None = None
@@ -304,11 +331,14 @@ class PodSpec(KubeStruct, frozen=True):
         tuple[dict[str, Any], ...],
         api(merge_key="topologyKey", list_type="map", list_map_keys=("topologyKey", "whenUnsatisfiable")),
     ] = ()
+    hostname_override: str | None = None
     set_hostname_as_fqdn: bool | None = None
     os: dict[str, Any] | None = None
     scheduling_gates: Annotated[tuple[dict[str, Any], ...], BY_NAME] = ()
     resource_claims: Annotated[tuple[dict[str, Any], ...], BY_NAME] = ()
     resources: ResourceRequirements | None = None
+    scheduling_group: dict[str, Any] | None = None
+    eviction_responders: tuple[dict[str, Any], ...] = ()
 
 
 class PodIP(KubeStruct, frozen=True):
@@ -329,6 +359,14 @@ class ContainerStatus(KubeStruct, frozen=True):
     image_id: Annotated[str, api(required=True)] = ""
     container_id: str = ""
     started: bool | None = None
+    allocated_resources: dict[str, str | int | float] = {}
+    resources: ResourceRequirements | None = None
+    volume_mounts: Annotated[
+        tuple[dict[str, Any], ...], api(merge_key="mountPath", list_type="map", list_map_keys=("mountPath",))
+    ] = ()
+    user: dict[str, Any] | None = None
+    allocated_resources_status: Annotated[tuple[dict[str, Any], ...], BY_NAME] = ()
+    stop_signal: str | None = None
 
 
 class PodStatus(KubeStruct, frozen=True):
@@ -349,6 +387,13 @@ class PodStatus(KubeStruct, frozen=True):
     container_statuses: Annotated[tuple[ContainerStatus, ...], ATOMIC] = ()
     qos_class: str = ""
     ephemeral_container_statuses: Annotated[tuple[ContainerStatus, ...], ATOMIC] = ()
+    resize: str = ""
+    resource_claim_statuses: Annotated[tuple[dict[str, Any], ...], BY_NAME] = ()
+    extended_resource_claim_status: dict[str, Any] | None = None
+    node_allocatable_resource_claim_statuses: Annotated[tuple[dict[str, Any], ...], ATOMIC] = ()
+    allocated_resources: dict[str, str | int | float] = {}
+    resources: ResourceRequirements | None = None
+    volume_health: Annotated[tuple[dict[str, Any], ...], ATOMIC] = ()
 
 
 class Pod(KubeObject, frozen=True):

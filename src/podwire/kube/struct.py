@@ -21,6 +21,9 @@ _ACRONYMS = {
     "uid": "UID",
     "gid": "GID",
     "tls": "TLS",
+    "api": "API",
+    "fqdn": "FQDN",
+    "io": "IO",
 }
 _WHOLE = {"external_ips": "externalIPs", "non_resource_urls": "nonResourceURLs", "fqdn": "fqdn"}
 
@@ -37,7 +40,7 @@ class KubeStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """A frozen API type. Every field has a default, so that half-filled stored objects still parse."""
 
 
-def api(
+def api(  # noqa: PLR0913 - one keyword for each schema fact a field can carry
     *,
     required: bool = False,
     merge_key: str = "",
@@ -45,13 +48,26 @@ def api(
     list_map_keys: tuple[str, ...] = (),
     retain_keys: bool = False,
     doc: str = "",
+    patch_merge: bool = False,
+    map_type: str = "",
+    format: str = "",
+    deprecated: bool = False,
 ) -> msgspec.Meta:
-    """Schema facts of a field: ``x-kubernetes-*`` extensions, required, description."""
+    """Schema facts of a field: ``x-kubernetes-*`` extensions, required, description.
+
+    ``patch_merge`` merges a list of plain values in a strategic merge patch (lists with a merge key always merge);
+    ``map_type="atomic"`` makes server-side apply own an object or map as one value; ``format`` narrows a scalar
+    (``int64``, ``date-time``, ``byte``, ``quantity``), and for a map or list its values.
+    """
     extra: dict[str, Any] = {
         "required": required,
         "merge_key": merge_key,
         "list_type": list_type,
         "list_map_keys": list_map_keys,
         "retain_keys": retain_keys,
+        "patch_merge": patch_merge,
+        "map_type": map_type,
+        "format": format,
+        "deprecated": deprecated,
     }
     return msgspec.Meta(description=doc or None, extra={k: v for k, v in extra.items() if v})

@@ -1,0 +1,148 @@
+"""What ``kubectl get`` shows: columns and cells of every kind.
+
+1. Cells are what kubernetes' own printers give, wide columns included (priority 1); ``kubectl`` hides those itself.
+2. ``now`` is an argument, so ages are pure.
+3. Objects are read as stored: any field may be absent.
+
+Spec: k8s:pkg/printers/internalversion/printers.go; apimachinery duration.HumanDuration.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from podwire.kube import columns_core, columns_pod, columns_workload
+from podwire.kube.columns_text import age
+
+Obj = dict[str, Any]
+Cells = Callable[[Obj, float], list[Any]]
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column; ``priority`` above 0 is shown only with ``-o wide``."""
+
+    name: str
+    type: str = "string"
+    format: str = ""
+    description: str = ""
+    priority: int = 0
+
+
+def columns_of(kind_name: str) -> tuple[Column, ...]:
+    """The columns of a kind, NAME first. Kinds without a printer have NAME and AGE."""
+    return _TABLE.get(kind_name, _PLAIN)[0]
+
+
+def cells(kind_name: str, obj: Obj, now: float) -> list[Any]:
+    """The cells of ``obj``, one for each column of :func:`columns_of`; ``now`` is seconds since the epoch."""
+    return _TABLE.get(kind_name, _PLAIN)[1](obj, now)
+
+
+_NAME = Column("Name", "string", "name", "Name must be unique within a namespace.")
+_AGE = Column("Age", description="Time since the object was created.")
+
+
+def _columns(text: str) -> tuple[Column, ...]:
+    """``Name Ready Data:integer | Wide`` with ``_`` for a space; what follows ``|`` is shown only when wide."""
+    parts: list[Column] = []
+    wide = 0
+    for word in text.split():
+        if word == "|":
+            wide = 1
+            continue
+        name, _, kind = word.partition(":")
+        known = {"Name": _NAME, "Age": _AGE}.get(name)
+        shown = name.replace("_", " ")
+        described = Column(shown, kind or "string", "", _DESCRIPTIONS.get(shown, ""), wide)
+        parts.append(msgspec.structs.replace(known, priority=wide) if known else described)
+    return tuple(parts)
+
+
+_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "Ready": "How many of the desired parts are ready to serve.",
+        "Status": "The state, in a word.",
+        "Restarts": "How often containers were restarted, and when last.",
+        "IP": "Address of the pod.",
+        "Node": "Node the pod runs on.",
+        "Nominated Node": "Node the scheduler has in mind after preemption.",
+        "Readiness Gates": "Conditions, beside the containers, that must be true.",
+        "Type": "Kind of Service or Secret, or Normal and Warning for Events.",
+        "Cluster-IP": "Virtual address inside the cluster.",
+        "External-IP": "Addresses that answer outside the cluster.",
+        "Port(s)": "Ports, with node ports after a colon.",
+        "Selector": "Labels that select pods.",
+        "Class": "Ingress class that should act on this object.",
+        "Hosts": "Hosts with rules.",
+        "Address": "Addresses that answer for the Ingress.",
+        "Ports": "Ports that are served.",
+        "Endpoints": "Addresses, the first few.",
+        "AddressType": "IPv4, IPv6 or FQDN.",
+        "Pod-Selector": "Pods the policy applies to.",
+        "Controller": "Name of the controller that acts on the class.",
+        "Parameters": "Object with further settings of the class.",
+        "Data": "Number of keys.",
+        "Secrets": "Number of Secrets the account may use.",
+        "Roles": "Roles of the node.",
+        "Version": "Kubelet version of the node.",
+        "Desired": "Pods wanted.",
+        "Current": "Pods present.",
+        "Up-to-date": "Pods of the newest template.",
+        "Available": "Pods ready for at least minReadySeconds.",
+        "Containers": "Names of the containers.",
+        "Images": "Images of the containers.",
+        "Last Seen": "Time since it happened last.",
+        "Reason": "Short cause, in one word.",
+        "Object": "Object the event is about.",
+        "Message": "What happened.",
+        "Holder": "Who holds the lease.",
+    }
+)
+
+_PLAIN: tuple[tuple[Column, ...], Cells] = (
+    (_NAME, _AGE),
+    lambda obj, now: [(obj.get("metadata") or {}).get("name", ""), age(obj, now)],
+)
+
+_TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
+    {
+        "ConfigMap": (_columns("Name Data:integer Age"), columns_core.config_map),
+        "Deployment": (
+            _columns("Name Ready Up-to-date:integer Available:integer Age | Containers Images Selector"),
+            columns_workload.deployment,
+        ),
+        "EndpointSlice": (_columns("Name AddressType Ports Endpoints Age"), columns_core.endpoint_slice),
+        "Endpoints": (_columns("Name Endpoints Age"), columns_core.endpoints),
+        "Event": (
+            _columns("Last_Seen Type Reason Object | Subobject Source")
+            + _columns("Message")
+            + _columns("| First_Seen Count:integer Name"),
+            columns_core.event,
+        ),
+        "Ingress": (_columns("Name Class Hosts Address Ports Age"), columns_core.ingress),
+        "IngressClass": (_columns("Name Controller Parameters Age"), columns_core.ingress_class),
+        "Lease": (_columns("Name Holder Age"), columns_core.lease),
+        "Namespace": (_columns("Name Status Age"), columns_core.namespace),
+        "NetworkPolicy": (_columns("Name Pod-Selector Age"), columns_core.network_policy),
+        "Node": (
+            _columns(
+                "Name Status Roles Age Version | Internal-IP External-IP OS-Image Kernel-Version Container-Runtime"
+            ),
+            columns_core.node,
+        ),
+        "Pod": (
+            _columns("Name Ready Status Restarts Age | IP Node Nominated_Node Readiness_Gates"),
+            columns_pod.pod,
+        ),
+        "ReplicaSet": (
+            _columns("Name Desired:integer Current:integer Ready:integer Age | Containers Images Selector"),
+            columns_workload.replica_set,
+        ),
+        "Secret": (_columns("Name Type Data:integer Age"), columns_core.secret),
+        "Service": (_columns("Name Type Cluster-IP External-IP Port(s) Age | Selector"), columns_core.service),
+        "ServiceAccount": (_columns("Name Secrets:integer Age"), columns_core.service_account),
+        "StatefulSet": (_columns("Name Ready Age | Containers Images"), columns_workload.stateful_set),
+    }
+)
