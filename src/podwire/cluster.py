@@ -1,1 +1,0 @@
-"""The only place that assembles a cluster: embedded, attached or offline."""

@@ -1,0 +1,155 @@
+"""Where clusters keep their state: ``$PODWIRE_HOME/<cluster>`` (default ``~/.podwire``), mode 0700.
+
+Rules:
+
+1. One process per cluster: it holds an exclusive lock on ``lock`` for as long as it lives, so a killed process leaves
+   no stale claim.
+2. Each cluster has a fabric of its own (``10.89.N.0/24``), chosen once and recorded, so that several run side by side
+   and addresses stay the same across restarts.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from podwire.base import EnvironmentUnfit
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+FABRICS = range(256)
+
+
+class ClusterHome:
+    """The directory of one cluster."""
+
+    def __init__(self, name: str) -> None:
+        """Names nothing on disk yet. Raises :class:`EnvironmentUnfit` for a name that is no DNS label of 32."""
+        if not NAME.fullmatch(name):
+            raise EnvironmentUnfit(f"cluster name {name!r}: use up to 32 lower-case letters, digits and '-'")
+        self.name = name
+        self.path = home_path() / name
+        self._lock: int | None = None
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig, 0600."""
+        return self.path / "kubeconfig"
+
+    @property
+    def database(self) -> Path:
+        """The API server's store."""
+        return self.path / "state.db"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and generated configuration of the running process."""
+        return self.path / "run"
+
+    @property
+    def log(self) -> Path:
+        """Output of a detached process."""
+        return self.path / "podwire.log"
+
+    def exists(self) -> bool:
+        """Whether the cluster was ever started and not taken down."""
+        return (self.path / "cluster.json").exists()
+
+    def open(self) -> None:
+        """Create the directory and take the lock. Raises :class:`EnvironmentUnfit` when another process holds it."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.chmod(home_path(), 0o700)
+        os.chmod(self.path, 0o700)
+        self.run.mkdir(exist_ok=True, mode=0o700)
+        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise EnvironmentUnfit(
+                f"cluster {self.name!r} is already running (pid {self.pid() or '?'}); "
+                f"use --name for another one, or: podwire down --name {self.name}"
+            ) from error
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        self._lock = lock
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def pid(self) -> int | None:
+        """The process that holds the lock, or None when none does."""
+        try:
+            with (self.path / "lock").open("r+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    text = file.read().strip()
+                    return int(text) if text.isdigit() else None
+                return None
+        except FileNotFoundError:
+            return None
+
+    def remove(self) -> None:
+        """Forget the cluster. The lock must be held or nobody must hold it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def ensure_fabric(self) -> str:
+        """The recorded fabric, or a free one, which is then recorded."""
+        record = self.path / "cluster.json"
+        if record.exists():
+            return str(json.loads(record.read_text())["fabric"])
+        with _home_lock():
+            taken = {other.fabric() for other in clusters()}
+            free = (f"10.89.{n}.0/24" for n in FABRICS)
+            fabric = next((f for f in free if f not in taken and not _host_uses(f)), None)
+            if fabric is None:
+                raise EnvironmentUnfit("no free fabric in 10.89.0.0/16: take a cluster down first")
+            record.write_text(json.dumps({"fabric": fabric}) + "\n")
+            record.chmod(0o600)
+        return fabric
+
+    def fabric(self) -> str:
+        """The recorded fabric, or empty."""
+        record = self.path / "cluster.json"
+        return str(json.loads(record.read_text())["fabric"]) if record.exists() else ""
+
+
+def home_path() -> Path:
+    """``$PODWIRE_HOME`` or ``~/.podwire``."""
+    return Path(os.environ.get("PODWIRE_HOME") or Path.home() / ".podwire")
+
+
+def clusters() -> Iterator[ClusterHome]:
+    """Every recorded cluster, by name."""
+    for path in sorted(home_path().glob("*/cluster.json")):
+        yield ClusterHome(path.parent.name)
+
+
+class _home_lock:
+    """Serialises the choice of a fabric between processes of one user."""
+
+    def __enter__(self) -> None:
+        self._file = os.open(home_path() / ".fabrics", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def _host_uses(fabric: str) -> bool:
+    """Whether this machine has an address in ``fabric``: a cluster of another home, or a network of the user's."""
+    prefix = fabric.removesuffix("0/24")
+    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with probe:
+        try:
+            probe.connect((f"{prefix}1", 9))
+        except OSError:
+            return False
+        return str(probe.getsockname()[0]).startswith(prefix)

@@ -1,0 +1,189 @@
+"""The objects every embedded cluster has, under the names people look for.
+
+``kube-system/coredns`` and ``ingress-nginx/ingress-nginx-controller`` are ordinary Deployments whose images are
+podwire's own planes, so that ``kubectl logs``, selectors in NetworkPolicies and the usual commands work as written in
+any tutorial.
+"""
+
+import platform
+from ipaddress import IPv4Network, ip_network
+from typing import Any
+
+from podwire.snapshot import Settings
+
+Json = dict[str, Any]
+FIRST_NODE_HOST = 10
+DNS_LABELS = {"k8s-app": "kube-dns"}
+INGRESS_LABELS = {"app.kubernetes.io/name": "ingress-nginx", "app.kubernetes.io/component": "controller"}
+
+
+def system_objects(settings: Settings, *, nodes: int, zones: tuple[str, ...], version: str) -> tuple[Json, ...]:
+    """Nodes, DNS and the Ingress controller, in the order they must be created."""
+    return (
+        *node_objects(settings, nodes=nodes, zones=zones, version=version),
+        _namespace("ingress-nginx", {"name": "ingress-nginx", "app.kubernetes.io/name": "ingress-nginx"}),
+        _dns_service(settings),
+        _deployment("kube-system", "coredns", DNS_LABELS, _dns_pod()),
+        _ingress_class(settings),
+        _ingress_service(),
+        _deployment("ingress-nginx", "ingress-nginx-controller", INGRESS_LABELS, _ingress_pod()),
+    )
+
+
+def node_objects(settings: Settings, *, nodes: int, zones: tuple[str, ...], version: str) -> tuple[Json, ...]:
+    """Node objects with addresses on the fabric and shares of the pod network."""
+    fabric, network = ip_network(settings.fabric), ip_network(settings.cluster_cidr)
+    assert isinstance(network, IPv4Network)
+    shares = network.subnets(new_prefix=24)
+    return tuple(
+        _node(
+            f"node-{index + 1}",
+            zone=zones[index % len(zones)] if zones else "",
+            address=str(fabric[FIRST_NODE_HOST + index]),
+            pod_cidr=str(share),
+            version=version,
+        )
+        for index, share in zip(range(nodes), shares, strict=False)
+    )
+
+
+def _node(name: str, *, zone: str, address: str, pod_cidr: str, version: str) -> Json:
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": _architecture()}
+    if zone:
+        labels["topology.kubernetes.io/zone"] = zone
+    resources = {"cpu": "8", "memory": "16Gi", "pods": "1100"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr], "providerID": f"podwire://{name}"},
+        "status": {
+            "capacity": resources,
+            "allocatable": resources,
+            "addresses": [
+                {"type": "InternalIP", "address": address},
+                {"type": "Hostname", "address": name},
+            ],
+            "nodeInfo": {
+                "machineID": name,
+                "systemUUID": name,
+                "bootID": name,
+                "kernelVersion": platform.release(),
+                "osImage": "podwire",
+                "containerRuntimeVersion": f"podwire://{version}",
+                "kubeletVersion": f"podwire-{version}",
+                "kubeProxyVersion": f"podwire-{version}",
+                "operatingSystem": "linux",
+                "architecture": _architecture(),
+            },
+        },
+    }
+
+
+def _architecture() -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+def _namespace(name: str, labels: dict[str, str]) -> Json:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def _deployment(namespace: str, name: str, labels: dict[str, str], spec: Json) -> Json:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+
+
+def _dns_pod() -> Json:
+    return {
+        "dnsPolicy": "Default",
+        "containers": [
+            {
+                "name": "coredns",
+                "image": "podwire/dns",
+                "ports": [
+                    {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                    {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+                ],
+                "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}},
+                "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "failureThreshold": 5},
+            }
+        ],
+    }
+
+
+def _dns_service(settings: Settings) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kube-dns",
+            "namespace": "kube-system",
+            "labels": {
+                **DNS_LABELS,
+                "kubernetes.io/cluster-service": "true",
+                "kubernetes.io/name": "CoreDNS",
+            },
+        },
+        "spec": {
+            "clusterIP": settings.dns_address,
+            "selector": DNS_LABELS,
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    }
+
+
+def _ingress_class(settings: Settings) -> Json:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": {"name": "nginx", "labels": {"app.kubernetes.io/name": "ingress-nginx"}},
+        "spec": {"controller": settings.controller},
+    }
+
+
+def _ingress_service() -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "ingress-nginx-controller",
+            "namespace": "ingress-nginx",
+            "labels": INGRESS_LABELS,
+        },
+        "spec": {
+            "type": "LoadBalancer",
+            "externalTrafficPolicy": "Local",
+            "selector": INGRESS_LABELS,
+            "ports": [
+                {"name": "http", "port": 80, "targetPort": "http", "appProtocol": "http"},
+                {"name": "https", "port": 443, "targetPort": "https", "appProtocol": "https"},
+            ],
+        },
+    }
+
+
+def _ingress_pod() -> Json:
+    return {
+        "containers": [
+            {
+                "name": "controller",
+                "image": "podwire/envoy",
+                "ports": [
+                    {"name": "http", "containerPort": 80},
+                    {"name": "https", "containerPort": 443},
+                ],
+                "readinessProbe": {"httpGet": {"path": "/healthz", "port": 10254}},
+            }
+        ],
+    }
