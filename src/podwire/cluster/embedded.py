@@ -1,0 +1,235 @@
+"""An embedded cluster: API server, engine, planes and node runtime in one process.
+
+Rules:
+
+1. ``start`` brings up what needs nobody else first (the envoy and dns control sockets, the API server), then the engine.
+   Processes of the planes (Envoy, the DNS worker) are containers of system pods and start as soon as their pods do.
+2. Everything that was acknowledged by the API is on disk; everything else is rebuilt from it. So a killed process
+   leaves only kernel state, which the next start removes first.
+3. ``close`` undoes what ``start`` did, in reverse order, and keeps the API's state unless asked to forget it.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from podwire.apiserver.server import ApiServer
+
+import podwire
+from podwire.apiserver.status import StatusError
+from podwire.base import NOWHERE, Finding, Ref
+from podwire.cluster.adapter import EmbeddedSource
+from podwire.cluster.home import ClusterHome
+from podwire.cluster.system import system_objects
+from podwire.engine import Engine, Slot, State, waiting_for
+from podwire.node import NodeRuntime
+from podwire.plan import Plans
+from podwire.planes.api import ApiDriver
+from podwire.planes.dns import DnsDriver, dns_argv
+from podwire.planes.envoy import EnvoyDriver, envoy_argv
+from podwire.planes.nft import NftDriver, NftPlan
+from podwire.snapshot import ImageRule, Settings
+
+Json = dict[str, Any]
+API_PORTS = range(6443, 6443 + 256)
+APPLY_MANAGER = "podwire-up"
+
+
+class EmbeddedCluster:
+    """One running cluster. Use :meth:`start`, then :meth:`apply`, :meth:`wait_ready`, and :meth:`close` in the end."""
+
+    def __init__(
+        self, home: ClusterHome, *, nodes: int = 2, zones: Sequence[str] = ("a", "b"), images: Sequence[ImageRule] = ()
+    ) -> None:
+        """Nothing happens yet; ``home`` must be open."""
+        self.home = home
+        self._nodes = nodes
+        self._zones = tuple(zones)
+        self.settings = make_settings(home, images)
+        self._stack = AsyncExitStack()
+        self._engine: Engine | None = None
+        self._running: asyncio.Task[None] | None = None
+        self.server: ApiServer | None = None
+
+    @property
+    def state(self) -> State | None:
+        """The newest instant."""
+        return self._engine.state if self._engine else None
+
+    async def start(self) -> None:
+        """Everything up; returns when the loop runs. On failure everything is taken back."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
+        host = self.settings.host_address
+        self.server = ApiServer(
+            directory=self.home.path,
+            service_cidr=self.settings.service_cidr,
+            kubernetes_endpoint=host,
+        )
+        sockets = listening_sockets(host)
+        await self.server.start(sockets)
+        self._stack.push_async_callback(self.server.stop)
+        source = EmbeddedSource(self.server)
+        engine = self._engine = Engine(source, settings=self.settings, clock=time.time)
+        engine.add(await self._slots(source, engine))
+        self._running = asyncio.create_task(engine.run(), name="engine")
+        self._stack.push_async_callback(self._stop_engine)
+        await self._ensure_system_objects()
+
+    async def _slots(self, source: EmbeddedSource, engine: Engine) -> tuple[Slot, ...]:
+        """Closed in reverse: nft first, then the pods, then the control sockets their processes talk to."""
+        envoy = EnvoyDriver(engine.report, run_dir=self.home.run)
+        dns = DnsDriver(engine.report, run_dir=self.home.run)
+        await envoy.start()
+        self._stack.push_async_callback(envoy.close)
+        await dns.start()
+        self._stack.push_async_callback(dns.close)
+        runtime = NodeRuntime(engine.report, state_dir=self.home.path)
+        self._stack.push_async_callback(runtime.close)
+        nft = NftDriver(engine.report, cluster=self.settings.cluster)
+        self._stack.push_async_callback(nft.close)
+        api = ApiDriver(source, engine.report)
+        self._stack.push_async_callback(api.close)
+        assert self.server is not None
+        self.server.backend = runtime
+        return (
+            Slot("nodes", lambda plans: plans.nodes, runtime),
+            Slot("nft", _NftPart(), nft),
+            Slot("envoy", lambda plans: plans.routes, envoy),
+            Slot("dns", lambda plans: plans.zone, dns),
+            Slot("api", lambda plans: plans.writes, api),
+        )
+
+    async def _ensure_system_objects(self) -> None:
+        objects = system_objects(self.settings, nodes=self._nodes, zones=self._zones, version=podwire.__version__)
+        assert self.server is not None
+        await apply_objects(self.server, objects, manager=APPLY_MANAGER)
+
+    async def apply(self, objects: Sequence[Json]) -> tuple[Finding, ...]:
+        """Server-side apply of manifests; what the API refuses becomes a finding, the rest goes on."""
+        assert self.server is not None
+        return await apply_objects(self.server, objects, manager=APPLY_MANAGER)
+
+    async def wait_ready(self, timeout_seconds: float) -> tuple[str, ...]:
+        """Wait until networking is ready; what it still waits for when the time is over (empty: ready)."""
+        engine = self._engine
+        assert engine is not None and self._running is not None
+        waiter = asyncio.create_task(engine.wait_until(_is_ready))
+        await asyncio.wait({waiter, self._running}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        if self._running.done():
+            await self._running
+        state = engine.state
+        if state is None:
+            return ("the first look at the API",)
+        return tuple(map(str, waiting_for(state.snapshot, state.plans)))
+
+    async def serve(self) -> None:
+        """Until cancelled, or until the engine fails."""
+        assert self._running is not None
+        await asyncio.shield(self._running)
+
+    async def close(self) -> None:
+        """Undo everything but the API's state."""
+        await self._stack.aclose()
+
+    async def _stop_engine(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+
+class _NftPart:
+    """The part of the plans the kernel gets; the same object while both parts are."""
+
+    def __init__(self) -> None:
+        self._last: NftPlan | None = None
+
+    def __call__(self, plans: Plans) -> NftPlan:
+        last = self._last
+        if last is None or last.services is not plans.services or last.policy is not plans.policy:
+            self._last = last = NftPlan(plans.services, plans.policy)
+        return last
+
+
+async def apply_objects(server: ApiServer, objects: Sequence[Json], *, manager: str) -> tuple[Finding, ...]:
+    """Server-side apply, each object on its own. Namespaces go first, the others concurrently."""
+    ordered = sorted(objects, key=lambda value: value.get("kind") != "Namespace")
+    first = [v for v in ordered if v.get("kind") == "Namespace"]
+    found = [
+        await asyncio.gather(*(_apply_one(server, v, manager) for v in part)) for part in (first, ordered[len(first) :])
+    ]
+    return tuple(finding for part in found for finding in part if finding is not None)
+
+
+async def _apply_one(server: ApiServer, value: Json, manager: str) -> Finding | None:
+    try:
+        await server.apply(value, manager=manager, force=True)
+    except StatusError as error:
+        meta = value.get("metadata") or {}
+        ref = Ref(str(value.get("kind", "")), str(meta.get("namespace", "")), str(meta.get("name", "")))
+        return Finding("PW9002", "error", ref, NOWHERE, str(error))
+    return None
+
+
+def _is_ready(state: State) -> bool:
+    return not waiting_for(state.snapshot, state.plans)
+
+
+def make_settings(home: ClusterHome, images: Sequence[ImageRule]) -> Settings:
+    """Settings of an embedded cluster: its own fabric, and podwire's planes as images."""
+    fabric = home.ensure_fabric()
+    prefix = fabric.removesuffix("0/24")
+    proxy = Settings().ingress_proxy
+    planes = (
+        ImageRule("podwire/dns", dns_argv(home.run), "podwire's DNS"),
+        ImageRule("podwire/envoy", envoy_argv(home.run, proxy), "Envoy"),
+    )
+    return Settings(
+        cluster=home.name,
+        fabric=fabric,
+        load_balancer_first=f"{prefix}200",
+        load_balancer_last=f"{prefix}250",
+        upstreams=host_nameservers(),
+        images=(*images, *planes),
+    )
+
+
+def host_nameservers() -> tuple[str, ...]:
+    """Nameservers of the host's resolv.conf."""
+    try:
+        with open("/etc/resolv.conf", encoding="utf-8") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return ()
+    return tuple(words[1] for words in lines if len(words) > 1 and words[0] == "nameserver")
+
+
+def listening_sockets(host: str) -> list[socket.socket]:
+    """One port on loopback and on the fabric's host address, so that pods reach the API server too.
+
+    The fabric's address does not exist yet when the server starts; IP_FREEBIND allows to bind it early.
+    """
+    for port in API_PORTS:
+        sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(2)]
+        try:
+            for listener, address in zip(sockets, ("127.0.0.1", host), strict=True):
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.setsockopt(socket.SOL_IP, getattr(socket, "IP_FREEBIND", 15), 1)
+                listener.bind((address, port))
+                listener.listen(1024)
+                listener.setblocking(False)
+        except OSError:
+            for listener in sockets:
+                listener.close()
+            continue
+        return sockets
+    raise OSError(f"no free port in {API_PORTS.start}-{API_PORTS.stop - 1} for the API server")

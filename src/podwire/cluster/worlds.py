@@ -1,0 +1,109 @@
+"""Where a question takes its world from: a folder of manifests, a running podwire, or any cluster by kubeconfig."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from podwire.kube.manifest import read_manifests
+
+from podwire.base import Finding, Ref
+from podwire.client.kubeconfig import Access
+from podwire.client.rest import RestClient
+from podwire.cluster.system import system_objects
+from podwire.compile import compile_plans
+from podwire.engine import Engine, Slot, State, waiting_for
+from podwire.planes.api import ApiDriver
+from podwire.snapshot import ImageRule, Owned, Settings, SnapshotBuilder
+
+Json = dict[str, Any]
+OBSERVED_KINDS = (
+    "Namespace", "Node", "Pod", "Deployment", "ReplicaSet", "StatefulSet", "Service", "EndpointSlice", "ConfigMap",
+    "Ingress", "IngressClass", "NetworkPolicy",
+)  # fmt: skip
+"""Secrets are left out on purpose: a question must not need them."""
+
+SUFFIXES = (".yaml", ".yml", ".json")
+SETTLE_SECONDS = 30.0
+
+
+def read_paths(paths: Sequence[Path]) -> tuple[list[Json], tuple[Finding, ...]]:
+    """Objects of files and of folders (recursively, in name order). Unreadable paths are findings too."""
+    objects: list[Json] = []
+    findings: list[Finding] = []
+    for path in paths:
+        for file in _files(path):
+            try:
+                text = file.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                findings.append(_unreadable(file, error))
+                continue
+            found, problems = read_manifests(text, str(file))
+            objects.extend(found)
+            findings.extend(problems)
+    return objects, tuple(findings)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+
+
+def _unreadable(file: Path, error: Exception) -> Finding:
+    ref = Ref("File", "", str(file))
+    return Finding("PW9001", "error", ref, "", str(error), "check the path given with -f")  # type: ignore[arg-type]
+
+
+async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[State, tuple[Finding, ...]]:
+    """Bring the objects up on simulated nodes: the same API server, controllers and compiler, no packets."""
+    from podwire.apiserver.server import ApiServer
+    from podwire.node.fake import FakeNodeRuntime
+    from podwire.planes.envoy.fake import FakeEnvoy
+
+    from podwire.cluster.adapter import EmbeddedSource
+    from podwire.cluster.embedded import APPLY_MANAGER, apply_objects
+
+    planes = (ImageRule("podwire/*", ("true",), "simulated"),)
+    settings = Settings(images=planes, planes=False)
+    server = ApiServer(directory=None, service_cidr=settings.service_cidr, kubernetes_endpoint=settings.host_address)
+    source = EmbeddedSource(server)
+    engine = Engine(source, settings=settings, clock=time.time)
+    engine.add(
+        (
+            Slot("nodes", lambda plans: plans.nodes, FakeNodeRuntime(engine.report)),
+            Slot("envoy", lambda plans: plans.routes, FakeEnvoy(engine.report)),
+            Slot("api", lambda plans: plans.writes, ApiDriver(source, engine.report)),
+        )
+    )
+    running = asyncio.create_task(engine.run())
+    try:
+        system = system_objects(settings, nodes=nodes, zones=("a", "b"), version="offline")
+        await apply_objects(server, system, manager=APPLY_MANAGER)
+        findings = await apply_objects(server, objects, manager=APPLY_MANAGER)
+        waiter = asyncio.create_task(engine.wait_until(lambda s: not waiting_for(s.snapshot, s.plans)))
+        await asyncio.wait({waiter, running}, timeout=SETTLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        if running.done():
+            await running
+        assert engine.state is not None
+        return engine.state, findings
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await source.close()
+        await server.stop()
+
+
+async def observed_world(access: Access, settings: Settings) -> tuple[State, tuple[str, ...]]:
+    """Objects of a cluster as they are now, compiled. The strings say which kinds could not be read."""
+    async with RestClient(access) as client:
+        objects, missing = await client.list_kinds(OBSERVED_KINDS)
+    owned = Owned(**dict.fromkeys(Owned.__struct_fields__, False))
+    builder = SnapshotBuilder(msgspec.structs.replace(settings, owned=owned, planes=False))
+    for value in objects:
+        builder.put(value)
+    snapshot = builder.snapshot(time.time())
+    return State(snapshot, compile_plans(snapshot)), missing
