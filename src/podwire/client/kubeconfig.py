@@ -73,7 +73,7 @@ def _named(config: dict[str, Any], section: str, name: str, field: str, path: Pa
 
 def _token(user: dict[str, Any], path: Path) -> str:
     if user.get("tokenFile"):
-        return (path.parent / user["tokenFile"]).read_text().strip()
+        return str((path.parent / str(user["tokenFile"])).read_text().strip())
     return str(user.get("token") or "")
 
 

@@ -7,7 +7,6 @@ and durable commit as a request of kubectl.
 from typing import Any, assert_never
 
 from podwire.apiserver.server import ApiServer
-
 from podwire.apiserver.status import StatusError
 from podwire.client import ApiError, Change
 from podwire.plan import Bind, Create, Merge, Remove, Replace, Write

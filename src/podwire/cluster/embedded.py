@@ -2,8 +2,8 @@
 
 Rules:
 
-1. ``start`` brings up what needs nobody else first (the envoy and dns control sockets, the API server), then the engine.
-   Processes of the planes (Envoy, the DNS worker) are containers of system pods and start as soon as their pods do.
+1. ``start`` brings up what needs nobody else first (the API server, the control sockets of Envoy and DNS), then the
+   engine. Processes of the planes (Envoy, the DNS worker) are containers of system pods and start as soon as their pods do.
 2. Everything that was acknowledged by the API is on disk; everything else is rebuilt from it. So a killed process
    leaves only kernel state, which the next start removes first.
 3. ``close`` undoes what ``start`` did, in reverse order, and keeps the API's state unless asked to forget it.
@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from podwire.apiserver.server import ApiServer
-
 import podwire
+from podwire.apiserver.server import ApiServer
 from podwire.apiserver.status import StatusError
 from podwire.base import NOWHERE, Finding, Ref
 from podwire.cluster.adapter import EmbeddedSource

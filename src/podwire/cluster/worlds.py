@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from podwire.kube.manifest import read_manifests
 
 from podwire.base import Finding, Ref
 from podwire.client.kubeconfig import Access
 from podwire.client.rest import RestClient
+from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import system_objects
 from podwire.compile import compile_plans
 from podwire.engine import Engine, Slot, State, waiting_for
+from podwire.kube.manifest import read_manifests
 from podwire.planes.api import ApiDriver
 from podwire.snapshot import ImageRule, Owned, Settings, SnapshotBuilder
 
@@ -60,11 +61,10 @@ def _unreadable(file: Path, error: Exception) -> Finding:
 async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[State, tuple[Finding, ...]]:
     """Bring the objects up on simulated nodes: the same API server, controllers and compiler, no packets."""
     from podwire.apiserver.server import ApiServer
-    from podwire.node.fake import FakeNodeRuntime
-    from podwire.planes.envoy.fake import FakeEnvoy
-
     from podwire.cluster.adapter import EmbeddedSource
     from podwire.cluster.embedded import APPLY_MANAGER, apply_objects
+    from podwire.node.fake import FakeNodeRuntime
+    from podwire.planes.envoy.fake import FakeEnvoy
 
     planes = (ImageRule("podwire/*", ("true",), "simulated"),)
     settings = Settings(images=planes, planes=False)
@@ -107,3 +107,9 @@ async def observed_world(access: Access, settings: Settings) -> tuple[State, tup
         builder.put(value)
     snapshot = builder.snapshot(time.time())
     return State(snapshot, compile_plans(snapshot)), missing
+
+
+def settings_of(home: ClusterHome) -> Settings:
+    """The settings a running cluster was started with, as far as questions need them."""
+    fabric = home.fabric() or Settings().fabric
+    return Settings(cluster=home.name, fabric=fabric)

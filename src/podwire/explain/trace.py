@@ -15,18 +15,18 @@ from podwire.plan import Answer, find_host
 DNS_PORT = 53
 
 
-def trace(world: World, source: Party, target: Target) -> Trace:
+def trace(world: World, source: Party, target: Target, *, assumptions: tuple[str, ...] = ()) -> Trace:
     """Why a request of ``source`` to ``target`` does or does not arrive."""
     if is_address(target.host):
         hops, branches = walk(world, source, target)
-        return Trace(source, target, hops, branches)
+        return Trace(source, target, hops, branches, assumptions)
     resolved = _resolve_for_pod(world, source, target) if source.pod else _resolve_for_host(world, source, target)
     hops, address, ended = resolved
     if ended is not None:
-        return Trace(source, target, hops, (ended,))
+        return Trace(source, target, hops, (ended,), assumptions)
     reached = msgspec.structs.replace(target, host=address, authority=target.authority or target.host)
     way, branches = walk(world, source, reached)
-    return Trace(source, target, (*hops, *way), branches)
+    return Trace(source, target, (*hops, *way), branches, assumptions)
 
 
 Resolved = tuple[tuple[Hop, ...], str, Branch | None]

@@ -1,0 +1,132 @@
+"""The command line: one parser, one function per command.
+
+Commands import what they need when they run: ``trace -f`` must not pay for Envoy, nor ``kubeconfig`` for asyncio.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from podwire import __version__
+from podwire.base import PodwireError
+
+OK, NO, UNFIT = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit code."""
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if not hasattr(args, "run"):
+        parser.print_help()
+        return UNFIT
+    try:
+        return int(args.run(args))
+    except PodwireError as error:
+        print(f"podwire: {error}", file=sys.stderr)
+        return UNFIT
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return OK
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Every command and option."""
+    parser = argparse.ArgumentParser(
+        prog="podwire",
+        description="Kubernetes networking, whole, on one Linux machine - and why a request (not) arrives.",
+    )
+    parser.add_argument("--version", action="version", version=f"podwire {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_up(commands)
+    _add_down(commands)
+    _add_status(commands)
+    _add_simple(commands)
+    _add_exec(commands)
+    _add_trace(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # type: ignore[type-arg]
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="podwire", help="which cluster (default: podwire)")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table", help="form of the answer")
+
+
+def _add_up(commands: Commands) -> None:
+    from podwire.cli import up
+
+    parser = commands.add_parser("up", help="bring up a cluster and apply manifests")
+    _add_name(parser)
+    parser.add_argument("-f", "--file", action="append", type=Path, default=[], help="file or folder of manifests")
+    parser.add_argument("--nodes", type=int, default=2, help="number of nodes (default: 2)")
+    parser.add_argument("--zones", default="a,b", help="zones of the nodes, in turn (default: a,b)")
+    parser.add_argument(
+        "--image", action="append", default=[], metavar="GLOB=COMMAND", help="run COMMAND for images that match GLOB"
+    )
+    parser.add_argument("--detach", action="store_true", help="return when networking is ready, keep running")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for readiness (default: 60)")
+    parser.set_defaults(run=up.run)
+
+
+def _add_down(commands: Commands) -> None:
+    from podwire.cli import down
+
+    parser = commands.add_parser("down", help="stop a cluster and forget its state")
+    _add_name(parser)
+    parser.add_argument("--all", action="store_true", help="every cluster, and what killed processes left behind")
+    parser.add_argument("--keep", action="store_true", help="keep the API's state for the next up")
+    parser.set_defaults(run=down.run)
+
+
+def _add_status(commands: Commands) -> None:
+    from podwire.cli import status
+
+    parser = commands.add_parser("status", help="what runs, what it waits for, what is wrong with the objects")
+    _add_name(parser)
+    _add_output(parser)
+    parser.set_defaults(run=status.run)
+
+
+def _add_simple(commands: Commands) -> None:
+    from podwire.cli import doctor, status
+
+    parser = commands.add_parser("kubeconfig", help="print the path of the kubeconfig")
+    _add_name(parser)
+    parser.set_defaults(run=status.run_kubeconfig)
+    parser = commands.add_parser("doctor", help="what this machine lacks, and the fix")
+    _add_output(parser)
+    parser.set_defaults(run=doctor.run)
+
+
+def _add_exec(commands: Commands) -> None:
+    from podwire.cli import exec as exec_
+
+    parser = commands.add_parser("exec", help="run a command in a pod")
+    _add_name(parser)
+    parser.add_argument("pod", help="NAMESPACE/POD")
+    parser.add_argument("-c", "--container", default="", help="which container (default: the first)")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND ...")
+    parser.set_defaults(run=exec_.run)
+
+
+def _add_trace(commands: Commands) -> None:
+    from podwire.cli import trace
+
+    parser = commands.add_parser("trace", help="why a request does (not) arrive, hop by hop")
+    parser.add_argument("source", metavar="FROM", help="host, NAMESPACE/POD or NAMESPACE/deploy/NAME")
+    parser.add_argument(
+        "target", metavar="TO", help="http://NAME:PORT/PATH, NAME:PORT, udp://NAME:PORT, NAMESPACE/POD:PORT"
+    )
+    parser.add_argument("-f", "--file", action="append", type=Path, default=[], help="ask a folder of manifests")
+    parser.add_argument("--name", default="podwire", help="ask a running podwire (default: podwire)")
+    parser.add_argument("--kubeconfig", type=Path, help="ask any cluster")
+    _add_output(parser)
+    parser.set_defaults(run=trace.run)

@@ -1,0 +1,171 @@
+"""``podwire up``: bring up a cluster, apply manifests, say when networking is ready, stay until Ctrl-C."""
+
+import argparse
+import asyncio
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from podwire.base import EnvironmentUnfit, Finding
+
+if TYPE_CHECKING:
+    from podwire.cluster.embedded import EmbeddedCluster
+    from podwire.snapshot import ImageRule
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when ready (and stopped by a signal), 1 when manifests were refused or readiness did not come, 2 otherwise."""
+    images = tuple(_image_rule(text) for text in args.image)
+    if args.nodes < 1:
+        raise EnvironmentUnfit("--nodes must be at least 1")
+    if args.detach:
+        return _detach(args)
+    return asyncio.run(_up(args, images))
+
+
+def _image_rule(text: str) -> "ImageRule":
+    from podwire.snapshot import ImageRule
+
+    glob, _, command = text.partition("=")
+    argv = tuple(shlex.split(command))
+    if not glob or not argv:
+        raise EnvironmentUnfit(f"--image {text!r}: write GLOB=COMMAND, for example 'nginx*=python3 -m http.server 80'")
+    return ImageRule(glob, argv)
+
+
+async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
+    started = time.monotonic()
+    from podwire.cluster.doctor import require_packets
+    from podwire.cluster.embedded import EmbeddedCluster
+    from podwire.cluster.home import ClusterHome
+    from podwire.cluster.worlds import read_paths
+
+    require_packets()
+    objects, problems = read_paths(args.file)
+    _say_findings(problems)
+    if any(f.severity == "error" for f in problems):
+        return 1
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    home = ClusterHome(args.name)
+    home.open()
+    cluster = EmbeddedCluster(home, nodes=args.nodes, zones=args.zones.split(","), images=images)
+    try:
+        await cluster.start()
+        refused = await cluster.apply(objects)
+        _say_findings(refused)
+        code = await _wait_ready(cluster, args, started, stop) or (1 if refused else 0)
+        await _serve(cluster, stop)
+        return code
+    finally:
+        await cluster.close()
+        home.close()
+
+
+async def _wait_ready(cluster: "EmbeddedCluster", args: argparse.Namespace, started: float, stop: asyncio.Event) -> int:
+    ready = asyncio.create_task(cluster.wait_ready(args.timeout))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not ready.done():
+        ready.cancel()
+        return 130
+    waiting = ready.result()
+    seconds = time.monotonic() - started
+    if waiting:
+        print(f"networking is not ready after {seconds:.1f} s; it waits for:", file=sys.stderr)
+        for line in waiting[:20]:
+            print(f"  {line}", file=sys.stderr)
+    else:
+        print(f"networking ready in {seconds:.2f} s", flush=True)
+    state = cluster.state
+    if state is not None:
+        _say_findings(f for f in state.plans.findings if f.severity != "info")
+    print(f"  kubeconfig  {cluster.home.kubeconfig}")
+    for line in addresses(cluster):
+        print(f"  {line}")
+    sys.stdout.flush()
+    _notify_parent(0 if not waiting else 1)
+    return 1 if waiting else 0
+
+
+def addresses(cluster: "EmbeddedCluster") -> list[str]:
+    """What the host can reach: load balancers, NodePorts, Ingress hosts."""
+    state = cluster.state
+    if state is None:
+        return []
+    lines = []
+    for unit in state.plans.services.ports.values():
+        lines.extend(f"load balancer  {ip}:{unit.port}  {unit.service.key}" for ip in unit.load_balancer_ips)
+        if unit.node_port and not unit.load_balancer_ips:
+            node = next(iter(state.plans.services.nodes.values()))
+            lines.append(f"node port      {node.addresses[0]}:{unit.node_port}  {unit.service.key}")
+    for proxy in state.plans.routes.proxies.values():
+        lines.extend(f"ingress host   {host}" for host in proxy.hosts)
+    return lines
+
+
+async def _serve(cluster: "EmbeddedCluster", stop: asyncio.Event) -> None:
+    serving = asyncio.create_task(cluster.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if serving.done():
+        await serving
+    serving.cancel()
+
+
+def _say_findings(findings: Iterable[Finding]) -> None:
+    from podwire.cli.output import print_findings
+
+    print_findings(findings)
+
+
+_PARENT = "PODWIRE_PARENT_FD"
+
+
+def _detach(args: argparse.Namespace) -> int:
+    """Start ourselves as a daemon and wait until it says ready (or ends)."""
+    import subprocess
+
+    from podwire.cluster.home import ClusterHome
+
+    home = ClusterHome(args.name)
+    home.open()
+    home.close()
+    reader, writer = os.pipe()
+    argv = [sys.executable, "-m", "podwire", "up", "--name", args.name, "--nodes", str(args.nodes)]
+    argv += ["--zones", args.zones, "--timeout", str(args.timeout)]
+    argv += [word for path in args.file for word in ("-f", str(Path(path).absolute()))]
+    argv += [word for image in args.image for word in ("--image", image)]
+    with home.log.open("wb") as log:
+        home.log.chmod(0o600)
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(writer,),
+            env={**os.environ, _PARENT: str(writer)},
+        )
+    os.close(writer)
+    with os.fdopen(reader, "rb") as said:
+        answer = said.read(1)
+    print(home.log.read_text(), end="")
+    if answer:
+        return int(answer)
+    return child.wait()
+
+
+def _notify_parent(code: int) -> None:
+    descriptor = os.environ.pop(_PARENT, "")
+    if descriptor:
+        os.write(int(descriptor), str(code).encode())
+        os.close(int(descriptor))

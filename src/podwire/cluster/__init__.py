@@ -1,0 +1,1 @@
+"""Assembles clusters: embedded, offline, observed. The only place where the rooms meet."""
