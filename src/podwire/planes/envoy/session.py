@@ -1,0 +1,150 @@
+"""One proxy: its plan, rendered, through the state machine, and back as a fact. Sans-IO.
+
+Rules:
+
+1. ``applied[unit]`` is the digest of a unit whose every part Envoy confirmed on this stream; it changes to a newer
+   digest only with the newer confirmation, so a refused change leaves the old digest in force.
+2. A certificate Envoy refuses and has no earlier form of is taken out of the rendering, which changes the listener:
+   its hosts move to the default certificate. A listener would otherwise wait for the secret forever.
+3. Nothing is applied while no Envoy is connected.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from podwire.plan import Certificate, PlaneFact, ProxyPlan, digest
+from podwire.planes.envoy.machine import FRAME, Machine, Request, Response, Type
+from podwire.planes.envoy.render import DEFAULT_SECRET, KeyPair, Rendered, Renderer
+
+_FRAMES: tuple[tuple[Type, str], ...] = (
+    ("listener", "health"),
+    ("listener", "http"),
+    ("listener", "https"),
+    ("route", "http"),
+    ("route", "https"),
+)
+
+
+class Session:
+    """State of one proxy across streams."""
+
+    def __init__(self, fallback: KeyPair) -> None:
+        """``fallback`` is the certificate of last resort."""
+        self.machine = Machine()
+        self._renderer = Renderer(fallback)
+        self._plan: ProxyPlan | None = None
+        self._rendered = Rendered({}, {})
+        self._refused: dict[str, tuple[Certificate, str]] = {}
+        self._digests: dict[str, tuple[object, str]] = {}
+        self._applied: dict[str, str] = {}
+        self._open: set[str] = set()
+        self._ready = False
+
+    def want(self, plan: ProxyPlan) -> None:
+        """A new plan; only units that are other objects than before cost anything beyond a look."""
+        self._plan = plan
+        self._refused = {k: bad for k, bad in self._refused.items() if plan.certificates.get(k) == bad[0]}
+        self._render()
+        digests: dict[str, tuple[object, str]] = {}
+        for key, unit in units_of(plan).items():
+            known = self._digests.get(key)
+            if known is not None and known[0] is unit:
+                digests[key] = known
+                continue
+            digests[key] = (unit, digest(unit))
+            self._open.add(key)
+        for key in self._digests.keys() - digests.keys():
+            self._applied.pop(key, None)
+            self._open.discard(key)
+        self._digests = digests
+
+    def connect(self) -> None:
+        """Envoy opened a stream."""
+        self.machine.connect()
+        self._forget()
+
+    def disconnect(self) -> None:
+        """The stream ended; what Envoy still serves is unknown."""
+        self.machine.disconnect()
+        self._forget()
+
+    def receive(self, request: Request) -> None:
+        """One request of Envoy."""
+        self.machine.receive(request)
+        if request.type == "secret" and request.error is not None:
+            self._exclude_refused()
+
+    def poll(self) -> tuple[Response, ...]:
+        """What to send now."""
+        return self.machine.poll()
+
+    def fact(self) -> PlaneFact:
+        """What Envoy confirmed and refused so far."""
+        rejected: dict[str, str] = {}
+        for key in sorted(self._open):
+            words = self._refusal(key)
+            if words is not None:
+                rejected[key] = words
+            elif self._is_in_force(key):
+                self._applied[key] = self._digests[key][1]
+                self._open.discard(key)
+        self._ready = self._ready or (self.machine.connected and self._serves())
+        return PlaneFact(self._ready, dict(self._applied), rejected, self._frame_refusal())
+
+    def retry(self) -> bool:
+        """Offer again what Envoy refused for a reason of the machine's (a port that was taken)."""
+        return self.machine.retry()
+
+    def _forget(self) -> None:
+        self._applied.clear()
+        self._open = set(self._digests)
+        self._ready = False
+
+    def _render(self) -> None:
+        if self._plan is not None:
+            self._rendered = self._renderer.render(self._plan, refused=frozenset(self._refused))
+            self.machine.want(self._rendered.wanted)
+
+    def _exclude_refused(self) -> None:
+        plan = self._plan
+        if plan is None:
+            return
+        found: dict[str, tuple[Certificate, str]] = {}
+        for key in plan.certificates.keys() - self._refused.keys():
+            for need in self._rendered.needs.get(f"certificate/{key}", ()):
+                words = self.machine.refusal(*need)
+                if words is not None and not self.machine.has_fallback(need[0], need[1]):
+                    found[key] = (plan.certificates[key], words)
+        if found:
+            self._refused.update(found)
+            self._render()
+
+    def _refusal(self, unit: str) -> str | None:
+        bad = self._refused.get(unit.removeprefix("certificate/")) if unit.startswith("certificate/") else None
+        if bad is not None:
+            return bad[1]
+        needs = self._rendered.needs.get(unit, ())
+        return next((w for w in (self.machine.refusal(*need) for need in needs) if w), None)
+
+    def _is_in_force(self, unit: str) -> bool:
+        needs = self._rendered.needs.get(unit, ())
+        return self.machine.connected and all(self.machine.has(*need) for need in needs)
+
+    def _frame_refusal(self) -> str:
+        return "; ".join(w for t, n in _FRAMES if (w := self.machine.refusal(t, n, FRAME)))
+
+    def _serves(self) -> bool:
+        """Listeners are confirmed, and the routes and the certificate they wait for."""
+        secret = self._rendered.wanted.get("secret", {}).get(DEFAULT_SECRET, {})
+        framed = all(self.machine.has(t, n, FRAME) for t, n in _FRAMES)
+        return framed and all(self.machine.has("secret", DEFAULT_SECRET, key) for key in secret)
+
+
+def units_of(plan: ProxyPlan) -> Mapping[str, msgspec.Struct]:
+    """Every unit of a proxy by its key in :class:`podwire.plan.PlaneFact`."""
+    return {
+        **{f"host/{key}": unit for key, unit in plan.hosts.items()},
+        **{f"cluster/{key}": unit for key, unit in plan.clusters.items()},
+        **{f"certificate/{key}": unit for key, unit in plan.certificates.items()},
+    }
