@@ -1,0 +1,164 @@
+"""One node's kernel: runs the machine's transactions in the node's namespace and keeps what was refused.
+
+Rules:
+
+1. All methods block; the driver calls them from worker threads, one at a time a node (the agent's lock).
+2. State changes with each transaction, so a cancelled apply loses nothing: the next one goes on from what is true.
+3. A refused transaction is halved until the refused unit stands alone; that unit keeps its old elements.
+4. Refused while our tables are gone means somebody deleted them: everything is loaded anew, once (P22).
+5. A namespace made anew under the same name is a new node.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from podwire.base import PodwireError
+from podwire.planes.nft.conntrack import delete_stale_flows
+from podwire.planes.nft.machine import Machine, Table, Transaction, format_close
+from podwire.planes.nft.netns import identify_netns, run_in_netns
+from podwire.planes.nft.nftlib import Session
+from podwire.planes.nft.tables import NP, SVC, NodeTables, UdpFlows
+
+_PROBE = f"list chain ip {SVC} dispatch\nlist chain ip {NP} forward\n"
+
+_ICMP_SYSCTL = "/proc/sys/net/ipv4/icmp_ratelimit"
+"""Port unreachable is rate-limited per peer: the seventh quick UDP refusal would look like a drop."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one synchronisation ended. ``absent``: the namespace is not there (yet)."""
+
+    absent: bool = False
+    changed: bool = False
+    rejected: Mapping[tuple[Table, str], str] = {}
+    message: str = ""
+
+
+class _Wiped(Exception):
+    """Our tables are not there any more."""
+
+
+class NodeAgent:
+    """Executes tables in one node's namespace."""
+
+    def __init__(self, netns: str, open_session: Callable[[str], Session]) -> None:
+        """``open_session`` opens nft in a namespace given by name."""
+        self.netns = netns
+        self._open_session = open_session
+        self._lock = threading.Lock()
+        self._machine = Machine()
+        self._session: Session | None = None
+        self._identity: tuple[int, int] | None = None
+        self._rejected: dict[tuple[Table, str], tuple[object, str]] = {}
+
+    def sync(self, tables: NodeTables) -> Outcome:
+        """Make the kernel equal to ``tables``.
+
+        Raises :class:`PodwireError` when the kernel refuses the tables as such.
+        """
+        with self._lock:
+            try:
+                if not self._attach():
+                    return Outcome(absent=True)
+                return self._sync_attached(tables)
+            except FileNotFoundError:
+                self._detach()
+                return Outcome(absent=True)
+
+    def close(self) -> None:
+        """Remove our tables, when the namespace still exists."""
+        with self._lock:
+            if self._session is not None and identify_netns(self.netns) == self._identity:
+                self._session.run(format_close())
+            self._detach()
+
+    def _attach(self) -> bool:
+        identity = identify_netns(self.netns)
+        if identity is None:
+            self._detach()
+            return False
+        if identity != self._identity or self._session is None:
+            self._detach()
+            self._session, self._identity = self._open_session(self.netns), identity
+            run_in_netns(self.netns, _raise_icmp_limit)
+        return True
+
+    def _detach(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        self._session, self._identity = None, None
+        self._machine.reset()
+        self._rejected = {}
+
+    def _sync_attached(self, tables: NodeTables) -> Outcome:
+        try:
+            return self._advance(self._without_known_rejects(tables), tables)
+        except _Wiped:
+            self._machine.reset()
+            self._rejected = {}
+        try:
+            return self._advance(tables, tables)
+        except _Wiped as error:
+            raise PodwireError(f"{self.netns}: our tables vanish while they are loaded") from error
+
+    def _without_known_rejects(self, tables: NodeTables) -> NodeTables:
+        """A unit that was refused is not sent again until it is another one; the kernel keeps what it had."""
+        groups: dict[Table, Mapping[str, object]] = {"services": tables.services, "policy": tables.policy}
+        self._rejected = {k: v for k, v in self._rejected.items() if groups[k[0]].get(k[1]) is v[0]}
+        if not self._rejected:
+            return tables
+        services, policy = dict(tables.services), dict(tables.policy)
+        for table, unit in self._rejected:
+            group = services if table == "services" else policy
+            held = self._machine.in_force(table, unit)
+            if held is None:
+                group.pop(unit)
+            else:
+                group[unit] = held
+        return msgspec.structs.replace(tables, services=services, policy=policy)
+
+    def _advance(self, wanted: NodeTables, asked: NodeTables) -> Outcome:
+        steps = self._machine.advance(wanted)
+        for transaction in steps.transactions:
+            self._run(transaction, asked)
+        message = self._forget_flows(steps.flows, asked)
+        rejected = {key: words for key, (_, words) in self._rejected.items()}
+        return Outcome(changed=bool(steps.transactions), rejected=rejected, message=message)
+
+    def _run(self, transaction: Transaction, asked: NodeTables) -> None:
+        assert self._session is not None
+        words = self._session.run(transaction.format())
+        if not words:
+            return
+        if not transaction.changes:
+            self._machine.reset()
+            raise PodwireError(f"{self.netns}: the kernel refuses the rules: {words}")
+        if not transaction.preamble and self._session.run(_PROBE):
+            raise _Wiped
+        if transaction.preamble or len(transaction.units) > 1:
+            for half in transaction.split():
+                self._run(half, asked)
+            return
+        self._machine.refuse(transaction)
+        (key,) = transaction.units
+        self._rejected[key] = ((asked.services if key[0] == "services" else asked.policy).get(key[1]), words)
+
+    def _forget_flows(self, flows: tuple[UdpFlows, ...], tables: NodeTables) -> str:
+        """P16. A kernel without ctnetlink keeps stale UDP flows until they time out; that is worth a word only."""
+        if not flows:
+            return ""
+        try:
+            delete_stale_flows(self.netns, flows, tables.addresses)
+        except PodwireError as error:
+            return str(error)
+        return ""
+
+
+def _raise_icmp_limit() -> None:
+    try:
+        with open(_ICMP_SYSCTL, "w") as file:
+            file.write("0")
+    except OSError:
+        return  # read-only /proc in a container: refusals of UDP stay rate-limited

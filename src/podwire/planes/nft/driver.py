@@ -1,0 +1,147 @@
+"""The nft driver: every node's Services and policy in the kernel, and the facts about it.
+
+Rules:
+
+1. ``apply`` renders in a worker thread, then brings all nodes up to date side by side; the event loop never blocks.
+2. A node whose namespace does not exist yet is not an error: its latest tables are tried again in the background.
+3. A fact ``nft/<node>`` says what is in force there: digests by pod uid and by Service port key. It is reported only
+   when it differs from the last one, and never before the kernel has confirmed.
+4. What the kernel refuses is reported with its words; everything else goes on.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from podwire.base import PodwireError
+from podwire.plan import PlaneFact, PolicyPod, Report, ServicePort, digest, node_netns
+from podwire.planes.nft.agent import NodeAgent, Outcome
+from podwire.planes.nft.nftlib import Session, load_library, open_session
+from podwire.planes.nft.render import Renderer
+from podwire.planes.nft.tables import NftPlan, NodeTables
+
+_RETRY_FIRST_SECONDS = 0.01
+_RETRY_LAST_SECONDS = 0.5
+
+
+class NftDriver:
+    """Executes :class:`NftPlan` in the kernel of this machine (a :class:`podwire.plan.Driver`)."""
+
+    def __init__(self, report: Report, *, cluster: str) -> None:
+        """Nothing is loaded or opened before the first apply."""
+        self._report = report
+        self._cluster = cluster
+        self._renderer = Renderer()
+        self._digests = Digests()
+        self._agents: dict[str, NodeAgent] = {}
+        self._tables: dict[str, NodeTables] = {}
+        self._reported: dict[str, PlaneFact] = {}
+        self._retries: dict[str, asyncio.Task[None]] = {}
+        self._open: Callable[[str], Session] | None = None
+        self._turn = asyncio.Lock()
+
+    async def apply(self, plan: NftPlan) -> None:
+        """Make every node's kernel equal to ``plan``.
+
+        Raises :class:`podwire.base.EnvironmentUnfit` without nftables or privilege, and
+        :class:`podwire.base.PodwireError` when a kernel refuses the tables as such.
+        """
+        async with self._turn:
+            tables, applied = await asyncio.to_thread(self._prepare, plan)
+            await self._drop_nodes(self._agents.keys() - tables.keys())
+            self._tables = tables
+            for name in tables:
+                if name not in self._agents:
+                    self._agents[name] = NodeAgent(node_netns(self._cluster, name), self._session)
+            errors = await asyncio.gather(*(self._sync(name, applied) for name in tables), return_exceptions=True)
+            for error in errors:
+                if error is not None:
+                    raise error
+
+    async def close(self) -> None:
+        """Remove our tables from every node that still exists."""
+        async with self._turn:
+            await self._drop_nodes(self._agents.keys() | set())
+            self._tables = {}
+            self._renderer = Renderer()
+
+    def _prepare(self, plan: NftPlan) -> tuple[dict[str, NodeTables], Mapping[str, str]]:
+        return self._renderer.render(plan), self._digests.update(plan)
+
+    def _session(self, netns: str) -> Session:
+        if self._open is None:
+            library = load_library()
+            self._open = lambda name: open_session(library, name)
+        return self._open(netns)
+
+    async def _sync(self, name: str, applied: Mapping[str, str]) -> None:
+        outcome = await asyncio.to_thread(self._agents[name].sync, self._tables[name])
+        self._tell(name, outcome, applied)
+        if outcome.absent and name not in self._retries:
+            self._retries[name] = asyncio.create_task(self._retry(name), name=f"nft-retry-{name}")
+
+    async def _retry(self, name: str) -> None:
+        """Wait for the node's namespace; each attempt uses the latest tables."""
+        pause = _RETRY_FIRST_SECONDS
+        try:
+            while name in self._agents:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _RETRY_LAST_SECONDS)
+                async with self._turn:
+                    if name not in self._tables:
+                        return
+                    outcome = await asyncio.to_thread(self._agents[name].sync, self._tables[name])
+                    self._tell(name, outcome, self._digests.known)
+                if not outcome.absent:
+                    return
+        except PodwireError as error:
+            self._put(name, PlaneFact(ready=False, message=str(error)))
+        finally:
+            self._retries.pop(name, None)
+
+    def _tell(self, name: str, outcome: Outcome, applied: Mapping[str, str]) -> None:
+        if outcome.absent:
+            self._put(name, PlaneFact(ready=False, message="waiting for the node's network namespace"))
+            return
+        rejected = {_fact_key(unit): words for (_, unit), words in outcome.rejected.items()}
+        if rejected:
+            applied = {key: value for key, value in applied.items() if key not in rejected}
+        self._put(name, PlaneFact(ready=True, applied=applied, rejected=rejected, message=outcome.message))
+
+    def _put(self, name: str, fact: PlaneFact) -> None:
+        if self._reported.get(name) != fact:
+            self._reported[name] = fact
+            self._report(f"nft/{name}", fact)
+
+    async def _drop_nodes(self, names: set[str]) -> None:
+        for name in sorted(names):
+            retry = self._retries.pop(name, None)
+            if retry is not None:
+                retry.cancel()
+            agent = self._agents.pop(name)
+            self._reported.pop(name, None)
+            await asyncio.to_thread(agent.close)
+
+
+def _fact_key(unit: str) -> str:
+    return unit.removeprefix("pod/")
+
+
+class Digests:
+    """Digests of all units of a plan; computed only for units that changed."""
+
+    def __init__(self) -> None:
+        """No plan yet."""
+        self.known: Mapping[str, str] = {}
+        self._units: dict[str, PolicyPod | ServicePort] = {}
+
+    def update(self, plan: NftPlan) -> Mapping[str, str]:
+        """Digest by pod uid and by Service port key. The same object as before when nothing changed."""
+        units: dict[str, PolicyPod | ServicePort] = {pod.uid: pod for pod in plan.policy.pods.values()}
+        units.update(plan.services.ports)
+        changed = [key for key, unit in units.items() if self._units.get(key) is not unit]
+        if not changed and len(units) == len(self._units):
+            return self.known
+        known = {key: value for key, value in self.known.items() if key in units}
+        known.update((key, digest(units[key])) for key in changed)
+        self.known, self._units = known, units
+        return known

@@ -1,0 +1,171 @@
+"""The policy plan to kernel elements.
+
+Rules:
+
+1. Every node knows the identity of every pod; rules and isolation are loaded for its own pods only.
+2. A pod's unit is complete: identity, isolation, its own pair, and its rule set spelled for its addresses.
+3. An entry of a direction that is not isolated is left out: nobody looks there.
+4. Interval maps (CIDR classes, port classes) are one unit each and replaced as a whole.
+
+The look-up order these elements feed is that of :func:`podwire.plan.decide_policy`. Only IPv4 is rendered.
+"""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
+from itertools import pairwise
+
+import msgspec
+
+from podwire.base import Cidr
+from podwire.plan import Decision, PolicyPlan, PolicyPod, PortClass, RuleKey
+from podwire.plan.policy import Direction
+from podwire.planes.nft import tables as t
+
+CIDRS_UNIT = "cidrs"
+PORTS_UNIT = "ports"
+_POD = "pod/"
+
+_RULES: dict[Direction, str] = {"ingress": t.RULES_IN, "egress": t.RULES_OUT}
+_ISOLATED: dict[Direction, str] = {"ingress": t.ISOLATED_IN, "egress": t.ISOLATED_OUT}
+
+_Suffixes = dict[Direction, tuple[tuple[str, str], ...]]
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What a pod was rendered from, and the result for its own node and for all others."""
+
+    pod: PolicyPod
+    rules: Mapping[RuleKey, int] | None
+    local: t.Unit
+    remote: t.Unit
+
+
+class PolicyRenderer:
+    """Renders policy plans one after another; remembers units that did not change."""
+
+    def __init__(self) -> None:
+        """Nothing rendered yet."""
+        self._plan: PolicyPlan | None = None
+        self._actions: dict[int, str] = {}
+        self._known: dict[str, _Known] = {}
+        self._suffixes: dict[str, tuple[Mapping[RuleKey, int], _Suffixes]] = {}
+        self._units: dict[str, dict[str, t.Unit]] = {}
+        self._tables: tuple[t.Unit, t.Unit] = (t.Unit({}), t.Unit({}))
+
+    def render(self, plan: PolicyPlan, nodes: Iterable[str]) -> dict[str, dict[str, t.Unit]]:
+        """Units by node name. Unchanged plan units give the same Unit objects as the call before."""
+        before = self._plan
+        if before is None or before.decisions is not plan.decisions:
+            self._note_actions(plan.decisions)
+        pods = {pod.uid: pod for pod in plan.pods.values()}
+        changed = {uid for uid, pod in pods.items() if self._is_changed(pod, plan)}
+        gone = self._known.keys() - pods.keys()
+        if before is None or before.cidrs != plan.cidrs or before.ports != plan.ports:
+            self._tables = (render_cidrs(plan.cidrs), render_ports(plan.ports))
+        self._suffixes = {k: v for k, v in self._suffixes.items() if plan.rule_sets.get(k) is v[0]}
+        for uid in gone:
+            del self._known[uid]
+        for uid in changed:
+            self._known[uid] = self._render_pod(pods[uid], plan)
+        self._plan = plan
+        self._units = {name: self._node_units(name, changed=changed, gone=gone) for name in nodes}
+        return {name: dict(units) for name, units in self._units.items()}
+
+    def _note_actions(self, decisions: Mapping[int, Decision]) -> None:
+        """Decision words; a number that changed its meaning makes every rule be spelled again."""
+        words = {
+            n: t.word(n | (t.ALLOW if decision.action == "allow" else t.DENY)) for n, decision in decisions.items()
+        }
+        if any(self._actions.get(number, word) != word for number, word in words.items()):
+            self._known, self._suffixes = {}, {}
+        self._actions = words
+
+    def _is_changed(self, pod: PolicyPod, plan: PolicyPlan) -> bool:
+        known = self._known.get(pod.uid)
+        return known is None or known.pod is not pod or known.rules is not plan.rule_sets.get(pod.rule_set)
+
+    def _node_units(self, name: str, *, changed: set[str], gone: Iterable[str]) -> dict[str, t.Unit]:
+        units = dict(self._units.get(name, {}))
+        stale = changed if units else self._known.keys()
+        for uid in gone:
+            units.pop(_POD + uid, None)
+        for uid in stale:
+            known = self._known[uid]
+            units[_POD + uid] = known.local if known.pod.node == name else known.remote
+        units[CIDRS_UNIT], units[PORTS_UNIT] = self._tables
+        return units
+
+    def _render_pod(self, pod: PolicyPod, plan: PolicyPlan) -> _Known:
+        addresses = [a for a in pod.addresses if ":" not in a]
+        identity = {t.IDENTITY: {a: t.word(pod.identity) for a in addresses}} if addresses else {}
+        remote = t.Unit(identity)
+        rules = plan.rule_sets.get(pod.rule_set)
+        if not pod.isolated or not addresses:
+            return _Known(pod, rules, remote, remote)
+        elements: dict[str, dict[str, str]] = {**identity, t.OWN_PAIRS: {f"{a} . {a}": "" for a in addresses}}
+        suffixes = self._spell(pod.rule_set, rules or {})
+        for direction, number in pod.isolated.items():
+            elements[_ISOLATED[direction]] = dict.fromkeys(addresses, self._actions[number])
+            spelled = suffixes.get(direction, ())
+            if spelled:
+                elements[_RULES[direction]] = {a + rest: value for a in addresses for rest, value in spelled}
+        return _Known(pod, rules, t.Unit(elements), remote)
+
+    def _spell(self, name: str, rules: Mapping[RuleKey, int]) -> _Suffixes:
+        """The part of the rule keys that all pods of a rule set share."""
+        known = self._suffixes.get(name)
+        if known is not None and known[0] is rules:
+            return known[1]
+        spelled: dict[Direction, list[tuple[str, str]]] = {}
+        for key, number in rules.items():
+            rest = f" . {t.word(key.peer)} . 0x{key.port_class:x}"
+            spelled.setdefault(key.direction, []).append((rest, self._actions[number]))
+        suffixes: _Suffixes = {direction: tuple(entries) for direction, entries in spelled.items()}
+        self._suffixes[name] = (rules, suffixes)
+        return suffixes
+
+
+def render_cidrs(cidrs: Mapping[Cidr, int]) -> t.Unit:
+    """CIDR classes as disjoint intervals. Where blocks overlap the first one wins, as ``identity_of`` reads them."""
+    blocks = [(c.base, c.last, number) for c, number in cidrs.items() if c.family == 4]
+    return t.Unit({t.CIDR_IDENTITY: {_span(a, b): t.word(n) for a, b, n in split_spans(blocks)}})
+
+
+def split_spans(spans: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """``(first, last, value)`` without overlaps, sorted; the earlier of two overlapping spans wins."""
+    ordered = sorted(spans, key=lambda span: span[0])
+    if all(a[1] < b[0] for a, b in pairwise(ordered)):
+        return ordered
+    result: list[tuple[int, int, int]] = []
+    for span in spans:
+        result += _uncovered(span, sorted(result))
+    return sorted(result)
+
+
+def _uncovered(span: tuple[int, int, int], taken: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    first, last, value = span
+    parts = []
+    for start, end, _ in taken:
+        if first < start <= last:
+            parts.append((first, start - 1, value))
+        if start <= last and end >= first:
+            first = end + 1
+    return [*parts, (first, last, value)] if first <= last else parts
+
+
+def _span(first: int, last: int) -> str:
+    return str(IPv4Address(first)) if first == last else f"{IPv4Address(first)}-{IPv4Address(last)}"
+
+
+def render_ports(ports: Iterable[PortClass]) -> t.Unit:
+    """Port classes; they are disjoint by definition."""
+    return t.Unit(
+        {
+            t.PORT_CLASS: {
+                f"{p.protocol.lower()} . {p.first}-{p.last}"
+                if p.first != p.last
+                else f"{p.protocol.lower()} . {p.first}": t.word(p.number)
+                for p in ports
+            }
+        }
+    )

@@ -1,0 +1,269 @@
+"""Service ports to kernel elements.
+
+Rules:
+
+1. :func:`podwire.plan.decide_backends` decides; this module only spells its answer. Each Service port has a *cluster*
+   list and, with a Local policy, a *local* list; a list is numbered, and its slots are dense.
+2. Slots move as little as possible: a removed endpoint's slot goes to a new endpoint, else to the last one.
+3. A sticky list is entered by ticket: a number of the endpoint itself. Affinity maps clients to tickets, so moving
+   slots never sends a client elsewhere and nothing has to be cleaned when an endpoint goes.
+4. A unit without Local policy and without hints renders alike for every node, once.
+
+P numbers: ``docs/design/services.md``. Only IPv4 is rendered; other addresses of a unit are left out.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from ipaddress import IPv4Network, collapse_addresses
+from typing import cast
+
+import msgspec
+
+from podwire.base import Cidr, assign_numbers
+from podwire.plan import Backends, Endpoint, Scope, ServiceNode, ServicePlan, ServicePort, decide_backends
+from podwire.planes.nft import tables as t
+from podwire.planes.nft.numbers import Numbers
+
+Slots = tuple[Endpoint, ...]
+
+NODES_UNIT = "nodes"
+"""The unit of this node's addresses. No Service port has that key: theirs hold a slash."""
+
+_LOCAL = " local"
+
+
+class _List(msgspec.Struct, frozen=True):
+    """One numbered list of endpoints as the kernel will hold it."""
+
+    number: int
+    slots: Slots
+    backend_class: t.BackendClass | None
+    class_number: int
+
+
+class ListKey(msgspec.Struct, frozen=True):
+    """Which list: of which unit, which flavour, as seen by which node (empty: by all)."""
+
+    unit: str
+    flavour: str
+    node: str
+
+
+def is_ipv4(address: str) -> bool:
+    """Whether ``address`` (valid by construction) is of the family rendered here."""
+    return ":" not in address
+
+
+def assign_slots(before: Slots, wanted: Sequence[Endpoint]) -> Slots:
+    """``wanted`` in dense slots, keeping as many of ``before`` in place as possible."""
+    by_place = {(e.address, e.port): e for e in wanted}
+    kept = [by_place.pop((e.address, e.port), None) for e in before]
+    new = list(by_place.values())
+    slots = [slot if slot is not None else (new.pop(0) if new else None) for slot in kept] + [*new]
+    while None in slots:
+        hole, last = slots.index(None), slots.pop()
+        if last is not None:
+            slots[hole] = last
+    return tuple(cast(list[Endpoint], slots))
+
+
+class ServiceRenderer:
+    """Renders Service plans one after another; remembers slots, and units that did not change."""
+
+    def __init__(self) -> None:
+        """Nothing rendered yet."""
+        self._numbers = Numbers()
+        self._assigned: Mapping[str, int] = {}
+        self._keys: set[str] = set()
+        self._ports: Mapping[str, ServicePort] = {}
+        self._nodes: Mapping[str, ServiceNode] = {}
+        self._slots: dict[ListKey, Slots] = {}
+        self._units: dict[str, dict[str, t.Unit]] = {}
+
+    def render(self, plan: ServicePlan) -> dict[str, dict[str, t.Unit]]:
+        """Units by node name. Unchanged plan units give the same Unit objects as the call before."""
+        gone = self._ports.keys() - plan.ports.keys()
+        changed = {key for key, port in plan.ports.items() if self._ports.get(key) is not port}
+        changed |= self._renumber(plan, changed=changed, gone=gone)
+        nodes_changed = dict(self._nodes) != dict(plan.nodes)
+        if nodes_changed:
+            changed |= {key for key, port in plan.ports.items() if depends_on_node(port)}
+        units = {name: dict(self._units.get(name) or self._shared_units(changed)) for name in plan.nodes}
+        for key in gone:
+            self._forget(key, units)
+        for key in sorted(changed):
+            self._render_port(plan.ports[key], plan.nodes, units)
+        if nodes_changed:
+            self._slots = {key: slots for key, slots in self._slots.items() if not key.node or key.node in plan.nodes}
+            for name, node in plan.nodes.items():
+                units[name][NODES_UNIT] = render_nodes(plan, node)
+        self._ports, self._nodes, self._units = plan.ports, plan.nodes, units
+        return {name: dict(by_key) for name, by_key in units.items()}
+
+    def _renumber(self, plan: ServicePlan, *, changed: set[str], gone: Set[str]) -> set[str]:
+        """Bring list numbers up to date; the keys of other units whose lists got another number."""
+        keys = self._keys.difference(gone, map(_local_key, gone), map(_local_key, changed)) | changed
+        keys |= {_local_key(key) for key in changed if _has_local_list(plan.ports[key])}
+        if keys == self._keys:
+            return set()
+        before, self._keys = self._assigned, keys
+        self._assigned = self._numbers.update(keys)
+        moved = {key for key, number in self._assigned.items() if before.get(key, number) != number}
+        return {key.removesuffix(_LOCAL) for key in moved}
+
+    def _shared_units(self, changed: set[str]) -> dict[str, t.Unit]:
+        """What a node seen for the first time shares with any other."""
+        known = next(iter(self._units.values()), {})
+        return {key: unit for key, unit in known.items() if key not in changed and key != NODES_UNIT}
+
+    def _forget(self, key: str, units: dict[str, dict[str, t.Unit]]) -> None:
+        for by_key in units.values():
+            by_key.pop(key, None)
+        for stale in [k for k in self._slots if k.unit == key]:
+            del self._slots[stale]
+
+    def _render_port(
+        self, port: ServicePort, nodes: Mapping[str, ServiceNode], units: dict[str, dict[str, t.Unit]]
+    ) -> None:
+        if depends_on_node(port):
+            for name, node in nodes.items():
+                units[name][port.key] = self._render_unit(port, name, node.zone)
+            return
+        shared = self._render_unit(port, "", "")
+        for by_key in units.values():
+            by_key[port.key] = shared
+
+    def _render_unit(self, port: ServicePort, node: str, zone: str) -> t.Unit:
+        decided = decide_backends(port, node=node, zone=zone, scope="shortcut")
+        lists = [self._list(port, decided, flavour="", node=node)]
+        if _has_local_list(port):
+            scope: Scope = "internal" if port.internal_local else "external"
+            decided = decide_backends(port, node=node, zone=zone, scope=scope)
+            lists.append(self._list(port, decided, flavour="local", node=node))
+        return render_unit(port, lists)
+
+    def _list(self, port: ServicePort, decided: Backends, *, flavour: str, node: str) -> _List:
+        key = ListKey(port.key, flavour, node)
+        endpoints = [e for e in decided.endpoints if is_ipv4(e.address)]
+        slots = assign_slots(self._slots.get(key, ()), endpoints)
+        self._slots[key] = slots
+        number = self._assigned[_local_key(port.key) if flavour else port.key]
+        if not slots:
+            return _List(number, slots, None, t.DROP if decided.none == "drop" else t.REFUSE)
+        backend_class = t.BackendClass(len(slots), port.affinity_seconds)
+        return _List(number, slots, backend_class, backend_class.number)
+
+
+def depends_on_node(port: ServicePort) -> bool:
+    """Whether two nodes may be told different things about ``port``."""
+    return port.internal_local or port.external_local or any(e.for_zones or e.for_nodes for e in port.endpoints)
+
+
+def render_unit(port: ServicePort, lists: Sequence[_List]) -> t.Unit:
+    """Elements of one Service port: its cluster list first, then its local list if it has one."""
+    elements: dict[str, dict[str, str]] = {}
+    for part in lists:
+        _render_list(part, port.affinity_seconds, elements)
+    _render_internal(port, lists, elements)
+    _render_external(port, lists, elements)
+    hairpins = {f"{e.address} . {e.address}": "" for part in lists for e in part.slots}
+    if hairpins:
+        elements[t.HAIRPINS] = hairpins
+    classes = tuple(sorted({part.backend_class for part in lists if part.backend_class is not None}))
+    return t.Unit(elements, classes, _udp_flows(port) if port.protocol == "UDP" else None)
+
+
+def _render_list(part: _List, affinity_seconds: int, elements: dict[str, dict[str, str]]) -> None:
+    number = t.word(part.number)
+    elements.setdefault(t.COUNTS, {})[number] = t.word(part.class_number)
+    if not part.slots:
+        return
+    backends = elements.setdefault(t.BACKENDS, {})
+    if not affinity_seconds:
+        backends.update((f"{number} . 0x{i:x}", f"{e.address} . {e.port}") for i, e in enumerate(part.slots))
+        return
+    tickets = assign_numbers([_ticket_key(e) for e in part.slots], bits=31)
+    for slot, endpoint in enumerate(part.slots):
+        ticket = t.word(tickets[_ticket_key(endpoint)])
+        elements.setdefault(t.TICKETS, {})[f"{number} . 0x{slot:x}"] = ticket
+        elements.setdefault(t.MEMBERS, {})[f"{number} . {ticket}"] = ""
+        backends[f"{number} . {ticket}"] = f"{endpoint.address} . {endpoint.port}"
+
+
+def _render_internal(port: ServicePort, lists: Sequence[_List], elements: dict[str, dict[str, str]]) -> None:
+    chosen = lists[-1] if port.internal_local else lists[0]
+    value = t.word(chosen.number | t.MASQUERADE_OTHERS)
+    protocol = port.protocol.lower()
+    for address in filter(is_ipv4, port.cluster_ips):
+        elements.setdefault(t.FRONTENDS, {})[f"{address} . {protocol} . {port.port}"] = value
+        elements.setdefault(t.CLUSTER_IPS, {})[address] = ""
+
+
+def _render_external(port: ServicePort, lists: Sequence[_List], elements: dict[str, dict[str, str]]) -> None:
+    protocol = port.protocol.lower()
+    word, restricted = _external_word(port, lists), _is_restricted(port)
+    words = set()
+    for address in filter(is_ipv4, (*port.load_balancer_ips, *port.external_ips)):
+        flags = t.RESTRICTED if restricted and address in port.load_balancer_ips else 0
+        elements.setdefault(t.FRONTENDS, {})[f"{address} . {protocol} . {port.port}"] = t.word(word | flags)
+        words.add(word | flags)
+        if flags:
+            _render_ranges(port, address, elements)
+    if port.node_port:
+        elements[t.NODEPORTS] = {f"{protocol} . {port.node_port}": t.word(word)}
+        words.add(word)
+    if port.external_local and words:
+        inside = t.word(lists[0].number | t.MASQUERADE_OTHERS)
+        elements[t.SHORTCUTS] = {t.word(w): inside for w in words}
+
+
+def _external_word(port: ServicePort, lists: Sequence[_List]) -> int:
+    """Cluster policy hides the client behind the node (P5); Local keeps it and short-circuits insiders (P6)."""
+    if port.external_local:
+        return lists[-1].number | t.SHORTCUT
+    return lists[0].number | t.MASQUERADE
+
+
+def _is_restricted(port: ServicePort) -> bool:
+    """Any /0 range means no filter (S15)."""
+    return bool(port.source_ranges) and all(r.length for r in port.source_ranges)
+
+
+def _render_ranges(port: ServicePort, address: str, elements: dict[str, dict[str, str]]) -> None:
+    ranges = collapse_addresses(cast(IPv4Network, r.network) for r in port.source_ranges if r.family == 4)
+    prefix = f"{address} . {port.protocol.lower()} . {port.port}"
+    elements.setdefault(t.SOURCE_RANGES, {}).update((f"{prefix} . {r}", "") for r in ranges)
+
+
+def _udp_flows(port: ServicePort) -> t.UdpFlows:
+    virtual = (*port.cluster_ips, *port.load_balancer_ips, *port.external_ips)
+    return t.UdpFlows(
+        targets=frozenset((a, port.port) for a in virtual if is_ipv4(a)),
+        node_port=port.node_port,
+        keep=frozenset((e.address, e.port) for e in port.endpoints if e.ready or e.serving),
+    )
+
+
+def render_nodes(plan: ServicePlan, node: ServiceNode) -> t.Unit:
+    """This node's addresses, and the blocks towards which a pod keeps its source (P19)."""
+    nodes = [Cidr.parse(a) for n in plan.nodes.values() for a in n.addresses if is_ipv4(a)]
+    pods = [c for n in plan.nodes.values() for c in n.pod_cidrs]
+    blocks = [*plan.cluster_cidrs, *plan.service_cidrs, *pods, *nodes]
+    inside = collapse_addresses(cast(IPv4Network, b.network) for b in blocks if b.family == 4)
+    return t.Unit(
+        {
+            t.NODE_ADDRESSES: {a: "" for a in node.addresses if is_ipv4(a)},
+            t.INSIDE: {str(block): "" for block in inside},
+        }
+    )
+
+
+def _ticket_key(endpoint: Endpoint) -> str:
+    return f"{endpoint.address}:{endpoint.port} {endpoint.pod or ''}"
+
+
+def _local_key(key: str) -> str:
+    return key + _LOCAL
+
+
+def _has_local_list(port: ServicePort) -> bool:
+    return port.internal_local or port.external_local
