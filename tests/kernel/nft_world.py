@@ -1,0 +1,312 @@
+"""Two nodes, a fabric and pods as network namespaces, for the tests of the nft plane; servers and probes in them.
+
+Addresses: the host (outside the cluster) 10.89.0.1, nodes 10.89.0.2 and .3, pods 10.244.<node>.<n>, load balancer
+addresses 10.89.9.0/24. Every pod answers on TCP and UDP ``PORTS`` with its name and the client address it saw.
+"""
+
+import errno
+import itertools
+import os
+import selectors
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from podwire.base import NOWHERE, Cidr, Origin, Ref
+from podwire.plan import Endpoint, ServiceNode, node_netns
+from podwire.planes.nft.netns import run_in_netns
+
+PORTS = (80, 443, 8080, 9000)
+HOST = "10.89.0.1"
+NODES = {"node-a": "10.89.0.2", "node-b": "10.89.0.3"}
+ZONES = {"node-a": "a", "node-b": "b"}
+PATIENCE_SECONDS = 0.7
+
+_numbers = itertools.count()
+
+
+class Probe(NamedTuple):
+    """One connection to try: from a place (pod, node or ``host``) to an address."""
+
+    place: str
+    address: str
+    port: int
+    protocol: str = "TCP"
+
+
+class Seen(NamedTuple):
+    """What came back: ``answer`` (by whom, and the client they saw), ``refuse`` or ``drop``."""
+
+    what: str
+    by: str = ""
+    client: str = ""
+
+
+class World:
+    """Namespaces, links, servers. Use as a context manager."""
+
+    def __init__(self, pods_per_node: int = 3) -> None:
+        self.cluster = f"nft{os.getpid()}x{next(_numbers)}"
+        self.fabric = f"podwire.{self.cluster}.fabric"
+        self.pods = {
+            f"{node[-1]}{n}": (node, f"10.244.{index}.{n + 1}")
+            for index, node in enumerate(NODES)
+            for n in range(1, pods_per_node + 1)
+        }
+        self._servers = Servers()
+
+    def __enter__(self) -> "World":
+        try:
+            self._build()
+            for name in self.pods:
+                for port in PORTS:
+                    self._servers.listen(self.netns(name), name, port)
+            self._servers.listen(self.fabric, "host", 8080)
+            for name in NODES:
+                self._servers.listen(self.netns(name), name, 8080)
+            self._servers.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._servers.stop()
+        _batch([f"netns del {name}" for name in self._namespaces()], force=True)
+
+    def netns(self, place: str) -> str:
+        """Namespace of a pod, a node or ``host``."""
+        if place == "host":
+            return self.fabric
+        return node_netns(self.cluster, place) if place in NODES else f"podwire.{self.cluster}.{place}"
+
+    def address(self, place: str) -> str:
+        """First address of a pod, a node or ``host``."""
+        return HOST if place == "host" else NODES.get(place) or self.pods[place][1]
+
+    @property
+    def nodes(self) -> dict[str, ServiceNode]:
+        """The nodes as the Service plan has them."""
+        return {
+            name: ServiceNode(
+                name=name,
+                zone=ZONES[name],
+                addresses=(address,),
+                pod_cidrs=(Cidr.parse(f"10.244.{index}.0/24"),),
+                origin=Origin(Ref("Node", "", name)),
+            )
+            for index, (name, address) in enumerate(NODES.items())
+        }
+
+    def endpoint(self, pod: str, port: int = 8080, state: str = "ready") -> Endpoint:
+        """``pod`` as an endpoint: ``ready``, ``terminating`` (still serving) or ``unready``."""
+        node, address = self.pods[pod]
+        return Endpoint(
+            address=address,
+            port=port,
+            node=node,
+            zone=ZONES[node],
+            ready=state == "ready",
+            serving=state != "unready",
+            terminating=state == "terminating",
+            pod=Ref("Pod", "t", pod),
+            origin=Origin(Ref("EndpointSlice", "t", "s"), NOWHERE),
+        )
+
+    def probe(self, *probes: Probe) -> list[Seen]:
+        """All connections at once; what seems dropped is tried once more, alone and longer, before it is believed."""
+        seen = probe_all([(self.netns(p.place), p) for p in probes], PATIENCE_SECONDS)
+        return seen
+
+    def socket(self, place: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A socket in a place."""
+        return run_in_netns(self.netns(place), lambda: socket.socket(socket.AF_INET, kind))
+
+    def _namespaces(self) -> list[str]:
+        return [self.fabric, *(self.netns(n) for n in NODES), *(self.netns(p) for p in self.pods)]
+
+    def _build(self) -> None:
+        _batch([f"netns add {name}" for name in self._namespaces()])
+        fabric = ["link set lo up", "link add br0 type bridge", f"addr add {HOST}/24 dev br0", "link set br0 up"]
+        for index, name in enumerate(NODES):
+            fabric += [
+                f"link add n{index} type veth peer name eth0 netns {self.netns(name)}",
+                f"link set n{index} master br0 up",
+                f"route add 10.244.{index}.0/24 via {NODES[name]}",
+            ]
+        _batch([*fabric, "route add 10.96.0.0/12 via 10.89.0.2", "route add 10.89.9.0/24 via 10.89.0.3"], self.fabric)
+        for index, name in enumerate(NODES):
+            self._build_node(index, name)
+
+    def _build_node(self, index: int, name: str) -> None:
+        netns = self.netns(name)
+        other = 1 - index
+        node = [
+            "link set lo up",
+            f"addr add {NODES[name]}/24 dev eth0",
+            "link set eth0 up",
+            f"route add default via {HOST}",
+            f"route add 10.244.{other}.0/24 via {list(NODES.values())[other]}",
+        ]
+        mine = [(pod, address) for pod, (where, address) in self.pods.items() if where == name]
+        for pod, address in mine:
+            node += [
+                f"link add {pod} type veth peer name eth0 netns {self.netns(pod)}",
+                f"addr add 169.254.1.1/32 dev {pod}",
+                f"link set {pod} up",
+                f"route add {address}/32 dev {pod}",
+            ]
+        _batch(node, netns)
+        run_in_netns(netns, _allow_forwarding)
+        for pod, address in mine:
+            _batch(
+                [
+                    "link set lo up",
+                    f"addr add {address}/32 dev eth0",
+                    "link set eth0 up",
+                    "route add 169.254.1.1 dev eth0 scope link",
+                    "route add default via 169.254.1.1",
+                ],
+                self.netns(pod),
+            )
+
+
+def _allow_forwarding() -> None:
+    for name, value in (("ip_forward", "1"), ("conf/all/rp_filter", "0"), ("conf/all/send_redirects", "0")):
+        with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
+            file.write(value)
+
+
+def _batch(lines: Sequence[str], netns: str = "", *, force: bool = False) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".batch") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        argv = ["ip", *(["-n", netns] if netns else []), *(["-force"] if force else []), "-batch", file.name]
+        subprocess.run(argv, check=not force, capture_output=force)
+
+
+class Servers:
+    """One thread that answers on every listening socket, in whatever namespace it was made."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ, None)
+        self._thread = threading.Thread(target=self._serve, name="nft-world-servers")
+
+    def listen(self, netns: str, name: str, port: int) -> None:
+        def make() -> tuple[socket.socket, socket.socket]:
+            tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tcp.bind(("0.0.0.0", port))
+            tcp.listen(128)
+            udp.bind(("0.0.0.0", port))
+            return tcp, udp
+
+        for made in run_in_netns(netns, make):
+            made.setblocking(False)
+            self._selector.register(made, selectors.EVENT_READ, name)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._wake.send(b"x")
+        if self._thread.is_alive():
+            self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+        self._selector.close()
+        self._wake.close()
+
+    def _serve(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                assert isinstance(key.fileobj, socket.socket)
+                if key.fileobj is self._woken:
+                    return
+                self._answer(key.fileobj, key.data)
+
+    def _answer(self, ready: socket.socket, name: str) -> None:
+        try:
+            if ready.type == socket.SOCK_DGRAM:
+                _, client = ready.recvfrom(100)
+                ready.sendto(f"{name} {client[0]}".encode(), client)
+            elif ready.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                connection, client = ready.accept()
+                connection.setblocking(False)
+                connection.send(f"{name} {client[0]}".encode())
+                self._selector.register(connection, selectors.EVENT_READ, name)
+            else:
+                data = ready.recv(100)
+                if data:
+                    ready.send(f"{name} again".encode())
+                else:
+                    self._selector.unregister(ready)
+                    ready.close()
+        except OSError:
+            if ready.type == socket.SOCK_STREAM and not ready.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                self._selector.unregister(ready)
+                ready.close()
+
+
+def probe_all(probes: Sequence[tuple[str, Probe]], patience: float) -> list[Seen]:
+    """Start every connection, then collect until all answered or nothing came for ``patience`` seconds."""
+    results: dict[int, Seen] = {}
+    with selectors.DefaultSelector() as selector:
+        for index, made in _start(probes):
+            if isinstance(made, Seen):
+                results[index] = made
+            else:
+                selector.register(made, selectors.EVENT_READ, index)
+        until = time.monotonic() + patience
+        while selector.get_map() and (left := until - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                assert isinstance(key.fileobj, socket.socket)
+                results[key.data] = _collect(key.fileobj)
+                selector.unregister(key.fileobj)
+                key.fileobj.close()
+                until = time.monotonic() + patience
+        for key in list(selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+    return [results.get(index, Seen("drop")) for index in range(len(probes))]
+
+
+def _start(probes: Sequence[tuple[str, Probe]]) -> Iterable[tuple[int, socket.socket | Seen]]:
+    by_netns: dict[str, list[tuple[int, Probe]]] = {}
+    for index, (netns, probe) in enumerate(probes):
+        by_netns.setdefault(netns, []).append((index, probe))
+    for netns, members in by_netns.items():
+        wanted = [p.protocol for _, p in members]
+        sockets = run_in_netns(netns, lambda wanted=wanted: [_make(protocol) for protocol in wanted])
+        for (index, probe), made in zip(members, sockets, strict=True):
+            code = made.connect_ex((probe.address, probe.port))
+            if probe.protocol == "UDP" and code == 0:
+                made.send(b"hello")
+            if code in (0, errno.EINPROGRESS):
+                yield index, made
+            else:
+                made.close()
+                yield index, Seen("refuse" if code == errno.ECONNREFUSED else errno.errorcode[code])
+
+
+def _make(protocol: str) -> socket.socket:
+    made = socket.socket(type=socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM)
+    made.setblocking(False)
+    return made
+
+
+def _collect(ready: socket.socket) -> Seen:
+    try:
+        by, _, client = ready.recv(100).decode().partition(" ")
+    except ConnectionRefusedError:
+        return Seen("refuse")
+    except OSError as error:
+        return Seen(errno.errorcode[error.errno or 0])
+    return Seen("answer", by, client)
