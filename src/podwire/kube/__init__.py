@@ -2,6 +2,10 @@
 
 Pure. Types are frozen structs whose attributes are the API's field names in snake case (``struct.py``). The API
 server stores plain JSON values; the compiler works on these types.
+
+Importing this package loads the types only. What the API server and the reader of manifests need is in modules that
+load on first use: ``schema`` and ``decode`` (types of JSON values), ``defaults``, ``validate``, ``columns``, ``fields``
+and ``selectors``, ``scale``, ``openapi``, ``manifest``.
 """
 
 from podwire.kube.apps import Deployment, ReplicaSet, StatefulSet
@@ -17,6 +21,7 @@ from podwire.kube.core import (
     ServicePort,
 )
 from podwire.kube.discovery import EndpointSlice
+from podwire.kube.leases import Lease
 from podwire.kube.meta import (
     KubeObject,
     LabelSelector,
@@ -43,6 +48,7 @@ __all__ = [
     "KubeObject",
     "LabelSelector",
     "LabelSelectorRequirement",
+    "Lease",
     "Namespace",
     "NetworkPolicy",
     "Node",

@@ -12,6 +12,7 @@ import msgspec
 from podwire.kube.apps import Deployment, ReplicaSet, StatefulSet
 from podwire.kube.core import ConfigMap, Endpoints, Event, Namespace, Node, Secret, Service, ServiceAccount
 from podwire.kube.discovery import EndpointSlice
+from podwire.kube.leases import Lease
 from podwire.kube.meta import KubeObject
 from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy
 from podwire.kube.pods import Pod
@@ -87,6 +88,7 @@ _ROWS = (
         ("all",),
         ("status", "scale"),
     ),
+    Kind("Lease", "coordination.k8s.io", "v1", "leases", Lease),
     Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", EndpointSlice),
     Kind("Ingress", "networking.k8s.io", "v1", "ingresses", Ingress, True, ("ing",), (), ("status",)),
     Kind("IngressClass", "networking.k8s.io", "v1", "ingressclasses", IngressClass, False),

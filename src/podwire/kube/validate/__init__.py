@@ -1,0 +1,78 @@
+"""What makes an object invalid, in the words, paths and order of kube-apiserver.
+
+1. :func:`validate` runs after types were checked and defaults filled; it never raises for what a user wrote.
+2. With ``old`` it also says what may not change, and tolerates values that were accepted when they were stored.
+3. Whether a value is free (addresses, node ports, names) is not here: only the API server knows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from podwire.kube.registry import KINDS
+from podwire.kube.validate.apps import check_deployment, check_replica_set, check_stateful_set
+from podwire.kube.validate.core import check_config_map, check_event, check_namespace, check_node, check_secret
+from podwire.kube.validate.discovery import check_endpoint_slice, check_endpoints
+from podwire.kube.validate.errors import ErrorType, FieldError
+from podwire.kube.validate.meta import check_meta, check_meta_update
+from podwire.kube.validate.networking import (
+    check_ingress,
+    check_ingress_class,
+    check_ingress_status,
+    check_network_policy,
+)
+from podwire.kube.validate.pod import check_pod
+from podwire.kube.validate.service import check_service, check_service_status
+
+__all__ = ["ErrorType", "FieldError", "validate"]
+
+Obj = dict[str, Any]
+Check = Callable[[Obj, Obj | None], Iterator[FieldError]]
+
+
+def validate(obj: Obj, old: Obj | None = None, *, subresource: str = "") -> tuple[FieldError, ...]:
+    """Everything wrong with ``obj``, metadata first; empty when it may be stored.
+
+    ``obj`` must have had its types checked and its defaults filled. ``subresource`` narrows the check: ``status``
+    looks at metadata and status only, ``binding`` and ``ephemeralcontainers`` allow a pod's spec to change.
+    """
+    kind = KINDS[obj["kind"]]
+    found = list(check_meta(obj.get("metadata") or {}, kind_name=kind.name, namespaced=kind.namespaced))
+    if old is not None:
+        found += check_meta_update(obj.get("metadata") or {}, old.get("metadata") or {})
+    if subresource == "status":
+        return (*found, *_status_errors(obj, old))
+    check = _CHECKS.get(kind.name)
+    compared = None if subresource in ("binding", "ephemeralcontainers", "resize") else old
+    return (*found, *(check(obj, compared) if check else ()))
+
+
+def _status_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
+    match obj["kind"]:
+        case "Service":
+            yield from check_service_status(obj, old)
+        case "Ingress":
+            yield from check_ingress_status(obj)
+        case _:
+            return
+
+
+_CHECKS: Mapping[str, Check] = MappingProxyType(
+    {
+        "ConfigMap": check_config_map,
+        "Deployment": check_deployment,
+        "EndpointSlice": check_endpoint_slice,
+        "Endpoints": check_endpoints,
+        "Event": check_event,
+        "Ingress": check_ingress,
+        "IngressClass": check_ingress_class,
+        "Namespace": check_namespace,
+        "NetworkPolicy": check_network_policy,
+        "Node": check_node,
+        "Pod": check_pod,
+        "ReplicaSet": check_replica_set,
+        "Secret": check_secret,
+        "Service": check_service,
+        "StatefulSet": check_stateful_set,
+    }
+)
