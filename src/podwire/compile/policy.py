@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from podwire.base import FieldPath, Origin, assign_numbers
+from podwire.base import FieldPath, Origin, assign_numbers, stable_hash
 from podwire.compile.context import Context, Piece
 from podwire.compile.memo import Memo
 from podwire.compile.policy_classes import PeerClass, PeerClasses, classify_peers, classify_ports, subject_key
@@ -102,6 +102,8 @@ def _fold(
             sets[key] = _rule_set(selecting, pod.ports, peers, ports, recorder)
         subjects.append((pod, key, isolated))
     numbers = assign_numbers(recorder.decisions)
+    rules = {k: {rule: numbers[text] for rule, text in sorted(found.items())} for k, found in sorted(sets.items())}
+    names = {k: _content_name(found) for k, found in rules.items()}
     return PolicyPlan(
         pods={
             pod.pod.key: PolicyPod(
@@ -111,15 +113,20 @@ def _fold(
                 addresses=pod.addresses,
                 identity=peers.of_pod[pod.pod.key],
                 isolated={d: numbers[text] for d, text in isolated.items()},
-                rule_set=key,
+                rule_set=names.get(key, ""),
             )
             for pod, key, isolated in subjects
         },
         cidrs=peers.cidrs,
         ports=ports,
-        rule_sets={k: {rule: numbers[text] for rule, text in sorted(sets[k].items())} for k in sorted(sets)},
+        rule_sets={names[k]: found for k, found in rules.items()},
         decisions={numbers[text]: recorder.decisions[text] for text in sorted(recorder.decisions)},
     )
+
+
+def _content_name(rules: Mapping[RuleKey, int]) -> str:
+    """Named by content, so that a pod's unit changes exactly when what is enforced for it does."""
+    return stable_hash(";".join(f"{k.direction}/{k.peer}/{k.port_class}={n}" for k, n in rules.items()), size_bytes=8)
 
 
 def _selecting(pod: PodView, policies: Iterable[PolicyView]) -> dict[Direction, list[PolicyView]]:

@@ -75,6 +75,9 @@ def _planes(snapshot: Snapshot, plans: Plans) -> Iterator[Waiting]:
         stale = [k for k, unit in plans.services.ports.items() if fact.applied.get(k) != digest(unit)]
         if stale:
             yield Waiting(f"nft/{name}", f"{len(stale)} Service ports are not in the kernel yet, e.g. {stale[0]}")
+        pods = [p for p in plans.policy.pods.values() if p.node == name and fact.applied.get(p.uid) != digest(p)]
+        if pods:
+            yield Waiting(f"nft/{name}", f"policies of {len(pods)} pods are not in the kernel yet, e.g. {pods[0].pod}")
 
 
 def _ingresses(snapshot: Snapshot, plans: Plans) -> Iterator[Waiting]:

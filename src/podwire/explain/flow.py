@@ -227,7 +227,7 @@ def _outside(world: World, leg: _Leg, hops: tuple[Hop, ...]) -> Branch:
 
 def _listen(world: World, leg: _Leg, pod: Ref | None, hops: tuple[Hop, ...]) -> Branch:
     proxy = world.proxy_in(pod)
-    if proxy is not None and leg.port in (proxy.http_port, proxy.https_port):
+    if proxy is not None and leg.target.scheme and leg.port in (proxy.http_port, proxy.https_port):
         return _route(world, leg, proxy, pod, hops)
     found = world.runtime(pod)
     if found is None:

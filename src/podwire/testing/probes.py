@@ -1,0 +1,149 @@
+"""Real packets from inside namespaces, many at once, and what the sender observes.
+
+A socket keeps the network namespace it was created in, so a thread enters the namespace, makes the sockets and leaves;
+the event loop does the rest.
+"""
+
+import asyncio
+import ctypes
+import json
+import os
+import socket
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+CLONE_NEWNET = 0x40000000
+SILENCE_SECONDS = 2.5
+"""Longer than the first two retransmissions of a SYN (1 s, then 2 s more): what is silent until then was dropped."""
+ANSWER_SECONDS = 20.0
+QUESTION = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + b"\x00\x00\x06\x00\x01"
+"""What UDP probes say: a DNS question (SOA of the root), so that DNS servers answer and echo workloads do too."""
+
+
+class Probe(msgspec.Struct, frozen=True, order=True):
+    """One packet to send: from a namespace (a path; empty for the host) to an address."""
+
+    netns: str
+    address: str
+    port: int
+    protocol: str
+
+
+class Observation(msgspec.Struct, frozen=True, order=True):
+    """``connects`` with the pod that answered (``namespace/name``, or empty when it was no stand-in), ``refused``,
+    ``dropped`` or ``no-route``."""
+
+    outcome: str
+    pod: str = ""
+
+
+async def send_probes(probes: Sequence[Probe]) -> dict[Probe, Observation]:
+    """Send all at the same time; one observation each."""
+    sockets = await asyncio.to_thread(_open_all, sorted(set(probes)))
+    try:
+        found = await asyncio.gather(*(_observe(probe, opened) for probe, opened in sockets.items()))
+    finally:
+        for opened in sockets.values():
+            opened.close()
+    return dict(zip(sockets, found, strict=True))
+
+
+def _open_all(probes: Sequence[Probe]) -> dict[Probe, socket.socket]:
+    by_netns: dict[str, list[Probe]] = {}
+    for probe in probes:
+        by_netns.setdefault(probe.netns, []).append(probe)
+    opened: dict[Probe, socket.socket] = {}
+    for netns, wanted in by_netns.items():
+        opened.update(zip(wanted, open_sockets(netns, [p.protocol for p in wanted]), strict=True))
+    return opened
+
+
+def open_sockets(netns: str, protocols: Sequence[str]) -> list[socket.socket]:
+    """Non-blocking sockets that live in a namespace. The thread that enters it ends: no other code ever runs there."""
+    made: list[socket.socket] = []
+    errors: list[OSError] = []
+
+    def enter_and_open() -> None:
+        try:
+            if netns:
+                _enter(netns)
+            for protocol in protocols:
+                kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
+                opened = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+                made.append(opened)
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=enter_and_open)
+    thread.start()
+    thread.join()
+    if errors:
+        for opened in made:
+            opened.close()
+        raise errors[0]
+    return made
+
+
+def _enter(netns: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.setns(descriptor, CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), netns)
+    finally:
+        os.close(descriptor)
+
+
+async def _observe(probe: Probe, opened: socket.socket) -> Observation:
+    try:
+        return await (_observe_tcp(probe, opened) if probe.protocol == "TCP" else _observe_udp(probe, opened))
+    except ConnectionRefusedError:
+        return Observation("refused")
+    except TimeoutError:
+        return Observation("dropped")
+    except OSError as error:
+        return Observation("no-route" if error.errno in (101, 113) else f"error {error.errno}")
+
+
+async def _observe_tcp(probe: Probe, opened: socket.socket) -> Observation:
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(SILENCE_SECONDS):
+        await loop.sock_connect(opened, (probe.address, probe.port))
+    request = f"GET / HTTP/1.1\r\nHost: {probe.address}:{probe.port}\r\nConnection: close\r\n\r\n"
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await loop.sock_sendall(opened, request.encode())
+            return Observation("connects", _pod_of(await _read_all(opened)))
+    except (ConnectionResetError, BrokenPipeError, TimeoutError):
+        return Observation("connects")
+
+
+async def _read_all(opened: socket.socket) -> bytes:
+    loop = asyncio.get_running_loop()
+    parts = []
+    while part := await loop.sock_recv(opened, 65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _pod_of(answer: bytes) -> str:
+    """A stand-in says who it is; anything else stays anonymous."""
+    body = answer.partition(b"\r\n\r\n")[2]
+    try:
+        said = json.loads(body)
+        return f"{said['namespace']}/{said['pod']}"
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+async def _observe_udp(probe: Probe, opened: socket.socket) -> Observation:
+    loop = asyncio.get_running_loop()
+    opened.connect((probe.address, probe.port))
+    async with asyncio.timeout(SILENCE_SECONDS):
+        await loop.sock_sendall(opened, QUESTION)
+        answer = await loop.sock_recv(opened, 65536)
+    said = answer.decode(errors="replace").split()
+    return Observation("connects", said[0] if said and "/" in said[0] else "")

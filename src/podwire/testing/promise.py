@@ -1,0 +1,109 @@
+"""The product's promise, as a function: every packet does what ``trace`` says.
+
+:func:`find_mismatches` asks for every (source, destination, port) of a running cluster, sends the packet, and returns
+every case in which the observation is not among the predicted ones. Nothing is left out: an unknown prediction is a
+mismatch too.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from podwire.base import Ref
+from podwire.engine import State
+from podwire.explain import Party, Target, World, trace
+from podwire.kube import Pod
+from podwire.plan import node, pod_netns
+from podwire.testing.probes import Observation, Probe, send_probes
+
+NETNS = "/run/netns"
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One question and its packet."""
+
+    source: Party
+    target: Target
+    probe: Probe
+    predicted: frozenset[Observation]
+
+
+class Mismatch(msgspec.Struct, frozen=True):
+    """A packet that did not do what was predicted."""
+
+    case: Case
+    observed: Observation
+
+    def __str__(self) -> str:
+        """For the test report."""
+        expected = ", ".join(f"{o.outcome} {o.pod}".strip() for o in sorted(self.case.predicted))
+        seen = f"{self.observed.outcome} {self.observed.pod}".strip()
+        return f"{self.case.source.name} -> {self.case.target}: predicted {expected}, observed {seen}"
+
+
+async def find_mismatches(state: State) -> tuple[int, list[Mismatch]]:
+    """How many packets were sent, and every mismatch."""
+    cases = list(make_cases(state))
+    observed = await send_probes([case.probe for case in cases])
+    wrong = [Mismatch(c, observed[c.probe]) for c in cases if not _agrees(c.predicted, observed[c.probe])]
+    return len(cases), wrong
+
+
+def _agrees(predicted: frozenset[Observation], observed: Observation) -> bool:
+    """An anonymous answer (a program, not a stand-in) agrees with any connection."""
+    if observed in predicted:
+        return True
+    return observed.outcome == "connects" and not observed.pod and any(o.outcome == "connects" for o in predicted)
+
+
+def make_cases(state: State) -> Iterator[Case]:
+    """Every pod and the host as a source, every address and port somebody could mean as a destination."""
+    world = World(state.snapshot, state.plans)
+    targets = sorted(set(_targets(world)))
+    for source, netns in _sources(world):
+        for address, port, protocol in targets:
+            target = Target(address, port, protocol)  # type: ignore[arg-type]
+            found = trace(world, source, target)
+            predicted = frozenset(
+                Observation(b.observes, b.pod.key if b.pod and b.observes == "connects" else "") for b in found.branches
+            )
+            yield Case(source, target, Probe(netns, address, port, protocol), predicted)
+
+
+def _sources(world: World) -> Iterator[tuple[Party, str]]:
+    cluster = world.snapshot.settings.cluster
+    for pod in world.plans.policy.pods.values():
+        party = world.pod_party(pod.pod)
+        assert party is not None
+        yield party, f"{NETNS}/{pod_netns(cluster, pod.pod, pod.uid)}"
+    yield world.host_party(), ""
+
+
+def _targets(world: World) -> Iterator[tuple[str, int, str]]:
+    """Pod ports, Service ports by every address, NodePorts on every node, and ports nobody serves."""
+    ports = {(p.port, p.protocol) for pod in world.plans.nodes.pods.values() for p in _ports(pod)}
+    for pod in world.plans.policy.pods.values():
+        runtime = world.plans.nodes.pods[pod.pod.key]
+        own = _declared(world, pod.pod)
+        stand_in = all(isinstance(c.work, node.StandInWork) for c in runtime.containers)
+        yield from ((pod.addresses[0], *port) for port in (ports if stand_in else own))
+    for unit in world.plans.services.ports.values():
+        for address in (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips):
+            yield address, unit.port, unit.protocol
+            yield address, 4321, "TCP"
+        if unit.node_port:
+            addresses = (n.addresses[0] for n in world.plans.services.nodes.values())
+            yield from ((address, unit.node_port, unit.protocol) for address in addresses)
+
+
+def _declared(world: World, pod: Ref) -> set[tuple[int, str]]:
+    """What a pod with a program of its own says it listens on."""
+    found = world.snapshot.get(Pod, pod.namespace, pod.name)
+    containers = found.spec.containers if found else ()
+    return {(p.container_port, p.protocol) for c in containers for p in c.ports}
+
+
+def _ports(pod: node.Pod) -> Iterator[node.StandInPort]:
+    for container in pod.containers:
+        if isinstance(container.work, node.StandInWork):
+            yield from (p for p in container.work.ports if p.protocol in ("TCP", "UDP"))
