@@ -1,0 +1,168 @@
+"""The worker's event loop and its byte streams: one epoll, callbacks, no threads.
+
+asyncio would cost 20 ms of import, 8 MB, and two thirds of the queries per second (``docs/design/dns.md``).
+"""
+
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+MAX_OUTPUT = 1 << 20
+CHUNK = 65_536
+
+
+def say(level: str, text: str) -> None:
+    """One line of log, as CoreDNS prints them."""
+    sys.stdout.write(f"[{level}] {text}\n")
+    sys.stdout.flush()
+
+
+class Loop:
+    """File descriptors and what to call when they are ready."""
+
+    def __init__(self) -> None:
+        """Nothing watched."""
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self.running = True
+
+    def watch(self, fd: int, handler: Callable[[int], None], mask: int = READ) -> None:
+        """Call ``handler`` with the events of ``fd``."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, mask)
+
+    def change(self, fd: int, mask: int) -> None:
+        """Watch for other events."""
+        self._epoll.modify(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching; unknown descriptors are fine."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def run(self, tick: Callable[[], float | None]) -> None:
+        """Serve until ``running`` is false. ``tick`` runs before each wait and says how long it may last."""
+        while self.running:
+            pause = tick()
+            for fd, events in self._epoll.poll(-1 if pause is None else pause):
+                handler = self._handlers.get(fd)
+                if handler is not None:
+                    handler(events)
+
+
+class Stream:
+    """A non-blocking connection with buffers. ``on_data`` sees everything received so far in ``received``."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, on_data: Callable[["Stream"], None], *, seconds: float) -> None:
+        """Take ownership of ``sock``. ``seconds`` is how long it may be idle."""
+        sock.setblocking(False)
+        self.sock = sock
+        self.received = bytearray()
+        self.pending = 0
+        self.ended = False
+        self.closed = False
+        self.idle_seconds = seconds
+        self.deadline = time.monotonic() + seconds
+        self.on_close: Callable[[Stream], None] | None = None
+        self._loop = loop
+        self._on_data = on_data
+        self._output = bytearray()
+        loop.watch(sock.fileno(), self._handle)
+
+    def write(self, data: bytes) -> None:
+        """Send, now or when the peer reads; a peer that does not read for a megabyte is cut off."""
+        if self.closed:
+            return
+        self._output += data
+        if len(self._output) > MAX_OUTPUT:
+            self.close()
+            return
+        self._flush()
+
+    def end(self) -> None:
+        """Close once everything is sent."""
+        self.ended = True
+        self._flush()
+
+    def close(self) -> None:
+        """Close at once; idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.forget(self.sock.fileno())
+        self.sock.close()
+        if self.on_close is not None:
+            self.on_close(self)
+
+    def _handle(self, events: int) -> None:
+        if events & WRITE:
+            self._flush()
+        if self.closed or not events & ~WRITE:
+            return
+        try:
+            data = self.sock.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self.end()
+            return
+        self.deadline = time.monotonic() + self.idle_seconds
+        self.received += data
+        self._on_data(self)
+
+    def _flush(self) -> None:
+        if self.closed:
+            return
+        try:
+            while self._output:
+                sent = self.sock.send(self._output)
+                del self._output[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        if self.ended and not self._output and not self.pending:
+            self.close()
+            return
+        self._loop.change(self.sock.fileno(), (0 if self.ended else READ) | (WRITE if self._output else 0))
+
+
+class StreamServer:
+    """A listening socket whose connections are streams; above ``limit`` the oldest idle one goes."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, on_data: Callable[[Stream], None], *, seconds: float) -> None:
+        """Take ownership of a listening socket."""
+        sock.setblocking(False)
+        self.streams: dict[Stream, None] = {}
+        self.limit = 256
+        self._loop = loop
+        self._sock = sock
+        self._on_data = on_data
+        self._seconds = seconds
+        loop.watch(sock.fileno(), self._accept)
+
+    def expire(self, now: float) -> None:
+        """Close connections that are idle for too long."""
+        for stream in [s for s in self.streams if s.deadline <= now]:
+            stream.close()
+
+    def _accept(self, _events: int) -> None:
+        try:
+            sock, _ = self._sock.accept()
+        except OSError:
+            return
+        if len(self.streams) >= self.limit:
+            next(iter(self.streams)).close()
+        stream = Stream(self._loop, sock, self._on_data, seconds=self._seconds)
+        stream.on_close = self._forget
+        self.streams[stream] = None
+
+    def _forget(self, stream: Stream) -> None:
+        self.streams.pop(stream, None)

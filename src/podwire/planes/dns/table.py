@@ -1,0 +1,168 @@
+"""The zone as the worker keeps it: units of records by name, tails compiled at their first question. Pure.
+
+Rules:
+
+1. A unit replaces the unit of the same key; cost follows the unit, not the zone.
+2. Keys are lower-cased wire names, so a label that holds a dot is never confused with two labels.
+3. A name exists while any unit has records at or below it; counts per unit make removal exact.
+4. A compiled tail lives until its name changes; one that used other names (SRV glue, SOA, aliases) until any change.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from podwire.planes.dns import wire
+from podwire.planes.dns.render import AAAA, MAX_TURNS, SRV, A, Rec, Tail, render_answer
+
+
+class Meta(NamedTuple):
+    """What holds for the whole zone. ``namespaces`` empty: pod names are not echoed."""
+
+    domain: str
+    reverse: tuple[str, ...]
+    namespaces: frozenset[str]
+    pods_ttl: int
+    serial: int
+    upstreams: tuple[str, ...]
+
+
+WireRecord = tuple[str, str, int, str]
+"""Name, type, TTL, data."""
+
+
+class Table:
+    """One zone's names. Implements :class:`podwire.planes.dns.render.Names`."""
+
+    def __init__(self, meta: Meta) -> None:
+        """Empty."""
+        self._units: dict[str, tuple[frozenset[bytes], frozenset[bytes]]] = {}
+        self._names: dict[bytes, dict[str, tuple[Rec, ...]]] = {}
+        self._counts: dict[bytes, int] = {}
+        self._tails: dict[bytes, dict[int, tuple[Tail, ...]]] = {}
+        self._linked: set[bytes] = set()
+        self.set_meta(meta)
+
+    def set_meta(self, meta: Meta) -> None:
+        """Replace what holds for the whole zone."""
+        self.meta = meta
+        domain = wire.encode_name(meta.domain)
+        self._service_suffix, self._pod_suffix = b"\3svc" + domain, b"\3pod" + domain
+        self._reverse = frozenset(map(wire.encode_name, meta.reverse))
+        self._zones = {domain, *self._reverse}
+        self._namespaces = frozenset(n.encode() for n in meta.namespaces)
+        self._settle(())
+
+    def put(self, key: str, records: Iterable[WireRecord], exists: Iterable[str] = ()) -> None:
+        """Add or replace a unit."""
+        self.remove(key)
+        found: dict[bytes, list[Rec]] = {}
+        for name, rtype, ttl, data in records:
+            found.setdefault(wire.encode_name(name), []).append(Rec(wire.TYPES[rtype], ttl, data))
+        for owner, recs in found.items():
+            self._names.setdefault(owner, {})[key] = tuple(recs)
+        present = frozenset(
+            rest for name in (*found, *map(wire.encode_name, exists)) for _, rest in wire.suffixes_of(name)
+        )
+        for rest in present:
+            self._counts[rest] = self._counts.get(rest, 0) + 1
+        self._units[key] = (frozenset(found), present)
+        self._settle(found)
+
+    def remove(self, key: str) -> None:
+        """Drop a unit; unknown keys are fine."""
+        owners, present = self._units.pop(key, (frozenset(), frozenset()))
+        for name in owners:
+            del self._names[name][key]
+            if not self._names[name]:
+                del self._names[name]
+        for name in present:
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name]
+        self._settle(owners)
+
+    def _settle(self, changed: Iterable[bytes]) -> None:
+        for name in (*changed, *self._linked):
+            self._tails.pop(name, None)
+        self._linked.clear()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Names with records, and units."""
+        return len(self._names), len(self._units)
+
+    def lookup(self, name: bytes, rtype: int) -> tuple[Tail, ...] | None:
+        """The tails for a question, one per rotation; None when an upstream must answer.
+
+        ``name`` is the question's name as sent.
+        """
+        key = name.lower()
+        known = self._tails.get(key)
+        keeps_case = rtype != SRV or key == name
+        if known is not None and keeps_case and rtype in known:
+            return known[rtype]
+        rendered = render_answer(self, name, rtype)
+        if rendered is None:
+            return None
+        tail, turns = rendered
+        more = (render_answer(self, name, rtype, turn=turn) for turn in range(1, min(turns, MAX_TURNS)))
+        tails = (tail, *(m[0] for m in more if m is not None))
+        if key in self._names and keeps_case:
+            self._tails.setdefault(key, {})[rtype] = tails
+            if tail.linked:
+                self._linked.add(key)
+        return tails
+
+    def find(self, key: bytes) -> tuple[Rec, ...]:
+        """Records at a name: its own, those of the name with underscores, or the echo of a pod name."""
+        found = self._names.get(key)
+        if found is None:
+            return self._find_derived(key)
+        if len(found) == 1:
+            return next(iter(found.values()))
+        return tuple(rec for unit in sorted(found) for rec in found[unit])
+
+    def exists(self, key: bytes) -> bool:
+        """Whether the name or one below it has records."""
+        return key in self._counts or key in self._zones
+
+    def zone_of(self, key: bytes) -> bytes | None:
+        """The apex of the zone that holds the name."""
+        return next((rest for _, rest in wire.suffixes_of(key) if rest in self._zones), None)
+
+    def falls_through(self, zone: bytes) -> bool:
+        """Reverse zones fall through while there is an upstream."""
+        return zone in self._reverse and bool(self.meta.upstreams)
+
+    def _find_derived(self, key: bytes) -> tuple[Rec, ...]:
+        rests = [rest for _, rest in wire.suffixes_of(key)]
+        if len(rests) > 4 and rests[4] == self._service_suffix:
+            port, protocol, *_ = wire.labels_of(key)
+            plain = b"".join(_label(b"_" + part.removeprefix(b"_")) for part in (port, protocol)) + rests[2]
+            found: Mapping[str, tuple[Rec, ...]] = self._names.get(plain, {})
+            return tuple(rec for unit in sorted(found) for rec in found[unit])
+        if len(rests) > 2 and rests[2] == self._pod_suffix:
+            return self._echo(*wire.labels_of(key))
+        return ()
+
+    def _echo(self, dashed: bytes, namespace: bytes, *_: bytes) -> tuple[Rec, ...]:
+        if namespace not in self._namespaces or dashed.translate(None, b"0123456789abcdef-"):
+            return ()
+        text = dashed.decode()
+        parts = text.split("-")
+        if len(parts) == 4 and all(map(_is_octet, parts)):
+            return (Rec(A, self.meta.pods_ttl, ".".join(parts)),)
+        from ipaddress import IPv6Address
+
+        try:
+            return (Rec(AAAA, self.meta.pods_ttl, str(IPv6Address(text.replace("-", ":")))),)
+        except ValueError:
+            return ()
+
+
+def _label(label: bytes) -> bytes:
+    return bytes((len(label) & 63,)) + label
+
+
+def _is_octet(text: str) -> bool:
+    return text.isdigit() and (text == "0" or text[0] != "0") and int(text) < 256
