@@ -86,7 +86,9 @@ def _mutable_globals(tree: ast.Module) -> Iterator[str]:
                 yield f"line {node.lineno}: {name}.{attr}() changes module state"
 
 
-IMPURE = set(["asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"])
+IMPURE = {
+    "asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid",
+}  # fmt: skip
 
 
 def _impure_imports(tree: ast.Module) -> Iterator[str]:
@@ -114,8 +116,12 @@ def test_public_things_are_documented(path: Path) -> None:
 
 def test_no_sleep_in_tests() -> None:
     call = re.compile(r"\b(?:time|asyncio)\.sleep\((?!0\))")
-    found = [f"{p.name}:{n}" for p in (ROOT / "tests").rglob("*.py") for n, line in enumerate(p.read_text().split("\n"), 1)
-             if call.search(line)]  # fmt: skip
+    found = [
+        f"{path.name}:{number}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for number, line in enumerate(path.read_text().split("\n"), 1)
+        if call.search(line)
+    ]
     assert not found
 
 
