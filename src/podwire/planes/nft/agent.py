@@ -66,6 +66,9 @@ class NodeAgent:
             except FileNotFoundError:
                 self._detach()
                 return Outcome(absent=True)
+            except BaseException:
+                self._machine.reset()  # what the kernel holds is unknown: the next attempt loads everything
+                raise
 
     def close(self) -> None:
         """Remove our tables, when the namespace still exists."""
@@ -117,12 +120,15 @@ class NodeAgent:
                 group.pop(unit)
             else:
                 group[unit] = held
-        return msgspec.structs.replace(tables, services=services, policy=policy)
+        return msgspec.structs.replace(tables, services=services, policy=policy, services_delta=None, policy_delta=None)
 
     def _advance(self, wanted: NodeTables, asked: NodeTables) -> Outcome:
         steps = self._machine.advance(wanted)
+        known = len(self._rejected)
         for transaction in steps.transactions:
             self._run(transaction, asked)
+        if len(self._rejected) > known and len(steps.transactions) > 1:
+            self._machine.reset()  # a refused unit may be there in part; the next attempt loads everything without it
         message = self._forget_flows(steps.flows, asked)
         rejected = {key: words for key, (_, words) in self._rejected.items()}
         return Outcome(changed=bool(steps.transactions), rejected=rejected, message=message)

@@ -132,16 +132,19 @@ class Digests:
     def __init__(self) -> None:
         """No plan yet."""
         self.known: Mapping[str, str] = {}
-        self._units: dict[str, PolicyPod | ServicePort] = {}
+        self._ports: Mapping[str, ServicePort] = {}
+        self._pods: Mapping[str, PolicyPod] = {}
 
     def update(self, plan: NftPlan) -> Mapping[str, str]:
         """Digest by pod uid and by Service port key. The same object as before when nothing changed."""
-        units: dict[str, PolicyPod | ServicePort] = {pod.uid: pod for pod in plan.policy.pods.values()}
-        units.update(plan.services.ports)
-        changed = [key for key, unit in units.items() if self._units.get(key) is not unit]
-        if not changed and len(units) == len(self._units):
-            return self.known
-        known = {key: value for key, value in self.known.items() if key in units}
-        known.update((key, digest(units[key])) for key in changed)
-        self.known, self._units = known, units
-        return known
+        ports, pods = plan.services.ports, {pod.uid: pod for pod in plan.policy.pods.values()}
+        new = {key: digest(port) for key, port in ports.items() if self._ports.get(key) is not port}
+        new.update((uid, digest(pod)) for uid, pod in pods.items() if self._pods.get(uid) is not pod)
+        gone = (self._ports.keys() - ports.keys()) | (self._pods.keys() - pods.keys())
+        self._ports, self._pods = ports, pods
+        if new or gone:
+            known = {**self.known, **new}
+            for key in gone:
+                del known[key]
+            self.known = known
+        return self.known

@@ -86,7 +86,9 @@ class Steps(msgspec.Struct, frozen=True):
     flows: tuple[t.UdpFlows, ...]
 
 
-_SETS = frozenset({t.MEMBERS, t.CLUSTER_IPS, t.HAIRPINS, t.SOURCE_RANGES, t.NODE_ADDRESSES, t.INSIDE, t.OWN_PAIRS})
+_SETS = frozenset(
+    {t.MEMBERS, t.CLUSTER_IPS, t.HAIRPINS, t.SOURCE_RANGES, t.NODE_ADDRESSES, t.INSIDE, t.OWN_PODS, t.OWN_PAIRS}
+)
 
 
 def _noun(name: str) -> str:
@@ -116,22 +118,22 @@ class Ledger:
                 if old != new:
                     yield Change(self.table, name, map_name, tuple(_compare({}, new)), flush=True)
                 continue
-            edits = tuple(self._share(name, map_name, old, new) if map_name in t.SHARED else _compare(old, new))
+            edits = self._share(name, map_name, old, new) if map_name in t.SHARED else _compare(old, new)
             if edits:
-                yield Change(self.table, name, map_name, edits)
+                yield Change(self.table, name, map_name, tuple(edits))
 
-    def _share(self, unit: str, map_name: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Edit]:
+    def _share(self, unit: str, map_name: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[Edit]:
         claims = self._claims.setdefault(map_name, {})
-        for key, value in old.items():
-            if new.get(key) != value:
-                before, after = self._claim(claims, key, unit=unit, value=new.get(key))
-                if before != after:
-                    yield key, before, after
-        for key, value in new.items():
-            if key not in old:
-                before, after = self._claim(claims, key, unit=unit, value=value)
-                if before != after:
-                    yield key, before, after
+        edits: list[Edit] = []
+        for key, was, value in _compare(old, new):
+            if was is None and key not in claims and value is not None:  # the common case, made quick
+                claims[key] = (unit, value)
+                edits.append((key, None, value))
+                continue
+            before, after = self._claim(claims, key, unit=unit, value=value)
+            if before != after:
+                edits.append((key, before, after))
+        return edits
 
     @staticmethod
     def _claim(
@@ -155,16 +157,12 @@ class Ledger:
         return before, everybody[min(everybody)]
 
 
-def _compare(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Edit]:
+def _compare(old: Mapping[str, str], new: Mapping[str, str]) -> list[Edit]:
     if not old:
-        yield from ((key, None, value) for key, value in new.items())
-        return
-    for key, value in old.items():
-        if new.get(key) != value:
-            yield key, value, new.get(key)
-    for key, value in new.items():
-        if key not in old:
-            yield key, None, value
+        return [(key, None, value) for key, value in new.items()]
+    edits: list[Edit] = [(key, value, new.get(key)) for key, value in old.items() if new.get(key) != value]
+    edits += [(key, None, value) for key, value in new.items() if key not in old]
+    return edits
 
 
 class Machine:
@@ -176,6 +174,7 @@ class Machine:
         self._ledgers: dict[Table, Ledger] = {}
         self._classes: set[t.BackendClass] = set()
         self._before: dict[tuple[Table, str], t.Unit | None] = {}
+        self._seen: dict[Table, Mapping[str, t.Unit]] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -184,6 +183,7 @@ class Machine:
         self._ledgers = {"services": Ledger("services"), "policy": Ledger("policy")}
         self._classes = {t.BackendClass(n) for n in range(1, READY_COUNTS + 1)}
         self._before = {}
+        self._seen = {}
 
     def advance(self, tables: t.NodeTables) -> Steps:
         """The transactions that lead from the tables in force to ``tables``; none when they are equal."""
@@ -193,8 +193,8 @@ class Machine:
             self.rules = tables.rules
             preamble = _format_clean() + tables.rules + format_ready_classes()
         self._before = {}
-        policy = sorted(_ranked(self._put_all("policy", tables.policy)), key=lambda pair: pair[0])
-        services = list(self._put_all("services", tables.services))
+        policy = sorted(_ranked(self._put_all("policy", tables.policy, tables.policy_delta)), key=lambda pair: pair[0])
+        services = list(self._put_all("services", tables.services, tables.services_delta))
         flows = tuple(self._flows(tables.services))
         changes = [change for _, change in policy]
         chains = self._add_classes(tables.services)
@@ -207,6 +207,7 @@ class Machine:
 
     def refuse(self, transaction: Transaction) -> None:
         """The kernel did not take ``transaction``: its units are what they were before :meth:`advance`."""
+        self._seen = {}
         for table, unit in transaction.units:
             for _ in self._ledgers[table].put(unit, self._before.get((table, unit))):
                 pass
@@ -215,15 +216,17 @@ class Machine:
         """The unit the kernel holds now."""
         return self._ledgers[table].units.get(unit)
 
-    def _put_all(self, table: Table, wanted: Mapping[str, t.Unit]) -> Iterator[Change]:
+    def _put_all(self, table: Table, wanted: Mapping[str, t.Unit], delta: t.Delta | None) -> Iterator[Change]:
         ledger = self._ledgers[table]
-        changed = [name for name, unit in wanted.items() if ledger.units.get(name) is not unit]
-        for name in [name for name in ledger.units if name not in wanted]:
-            self._before[table, name] = ledger.units[name]
-            yield from ledger.put(name, None)
-        for name in changed:
+        if delta is not None and delta.before is self._seen.get(table):
+            names = [name for name in delta.units if ledger.units.get(name) is not wanted.get(name)]
+        else:
+            names = [name for name in ledger.units if name not in wanted]
+            names += [name for name, unit in wanted.items() if ledger.units.get(name) is not unit]
+        self._seen[table] = wanted
+        for name in names:
             self._before[table, name] = ledger.units.get(name)
-            yield from ledger.put(name, wanted[name])
+            yield from ledger.put(name, wanted.get(name))
 
     def _flows(self, wanted: Mapping[str, t.Unit]) -> Iterator[t.UdpFlows]:
         for (table, name), before in self._before.items():

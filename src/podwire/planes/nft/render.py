@@ -32,8 +32,10 @@ class Renderer:
             name: NodeTables(
                 node=name,
                 rules=_rules(plan.services, node),
-                services=services[name],
-                policy=policy[name],
+                services=services[name][0],
+                policy=policy[name][0],
+                services_delta=services[name][1],
+                policy_delta=policy[name][1],
                 addresses=tuple(a for a in node.addresses if is_ipv4(a)),
             )
             for name, node in plan.services.nodes.items()

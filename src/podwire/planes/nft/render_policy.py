@@ -52,8 +52,11 @@ class PolicyRenderer:
         self._units: dict[str, dict[str, t.Unit]] = {}
         self._tables: tuple[t.Unit, t.Unit] = (t.Unit({}), t.Unit({}))
 
-    def render(self, plan: PolicyPlan, nodes: Iterable[str]) -> dict[str, dict[str, t.Unit]]:
-        """Units by node name. Unchanged plan units give the same Unit objects as the call before."""
+    def render(self, plan: PolicyPlan, nodes: Iterable[str]) -> dict[str, tuple[dict[str, t.Unit], t.Delta | None]]:
+        """Units by node name, and what changed in them since the call before.
+
+        Unchanged plan units give the same Unit objects. The mappings must not be changed by the caller.
+        """
         before = self._plan
         if before is None or before.decisions is not plan.decisions:
             self._note_actions(plan.decisions)
@@ -68,8 +71,12 @@ class PolicyRenderer:
         for uid in changed:
             self._known[uid] = self._render_pod(pods[uid], plan)
         self._plan = plan
-        self._units = {name: self._node_units(name, changed=changed, gone=gone) for name in nodes}
-        return {name: dict(units) for name, units in self._units.items()}
+        touched = (*sorted(_POD + uid for uid in gone | changed), CIDRS_UNIT, PORTS_UNIT)
+        known, self._units = self._units, {name: self._node_units(name, changed=changed, gone=gone) for name in nodes}
+        return {
+            name: (units, t.Delta(known[name], touched) if name in known else None)
+            for name, units in self._units.items()
+        }
 
     def _note_actions(self, decisions: Mapping[int, Decision]) -> None:
         """Decision words; a number that changed its meaning makes every rule be spelled again."""

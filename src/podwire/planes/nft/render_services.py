@@ -12,7 +12,7 @@ Rules:
 P numbers: ``docs/design/services.md``. Only IPv4 is rendered; other addresses of a unit are left out.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from ipaddress import IPv4Network, collapse_addresses
 from typing import cast
 
@@ -79,8 +79,11 @@ class ServiceRenderer:
         self._slots: dict[ListKey, Slots] = {}
         self._units: dict[str, dict[str, t.Unit]] = {}
 
-    def render(self, plan: ServicePlan) -> dict[str, dict[str, t.Unit]]:
-        """Units by node name. Unchanged plan units give the same Unit objects as the call before."""
+    def render(self, plan: ServicePlan) -> dict[str, tuple[dict[str, t.Unit], t.Delta | None]]:
+        """Units by node name, and what changed in them since the call before.
+
+        Unchanged plan units give the same Unit objects. The mappings must not be changed by the caller.
+        """
         gone = self._ports.keys() - plan.ports.keys()
         changed = {key for key, port in plan.ports.items() if self._ports.get(key) is not port}
         changed |= self._renumber(plan, changed=changed, gone=gone)
@@ -96,8 +99,12 @@ class ServiceRenderer:
             self._slots = {key: slots for key, slots in self._slots.items() if not key.node or key.node in plan.nodes}
             for name, node in plan.nodes.items():
                 units[name][NODES_UNIT] = render_nodes(plan, node)
-        self._ports, self._nodes, self._units = plan.ports, plan.nodes, units
-        return {name: dict(by_key) for name, by_key in units.items()}
+        touched = tuple(sorted(gone | changed | ({NODES_UNIT} if nodes_changed else set())))
+        before, self._units = self._units, units
+        self._ports, self._nodes = plan.ports, plan.nodes
+        return {
+            name: (by_key, t.Delta(before[name], touched) if name in before else None) for name, by_key in units.items()
+        }
 
     def _renumber(self, plan: ServicePlan, *, changed: set[str], gone: Set[str]) -> set[str]:
         """Bring list numbers up to date; the keys of other units whose lists got another number."""
@@ -229,7 +236,7 @@ def _is_restricted(port: ServicePort) -> bool:
 
 
 def _render_ranges(port: ServicePort, address: str, elements: dict[str, dict[str, str]]) -> None:
-    ranges = collapse_addresses(cast(IPv4Network, r.network) for r in port.source_ranges if r.family == 4)
+    ranges = _collapse(port.source_ranges)
     prefix = f"{address} . {port.protocol.lower()} . {port.port}"
     elements.setdefault(t.SOURCE_RANGES, {}).update((f"{prefix} . {r}", "") for r in ranges)
 
@@ -248,13 +255,21 @@ def render_nodes(plan: ServicePlan, node: ServiceNode) -> t.Unit:
     nodes = [Cidr.parse(a) for n in plan.nodes.values() for a in n.addresses if is_ipv4(a)]
     pods = [c for n in plan.nodes.values() for c in n.pod_cidrs]
     blocks = [*plan.cluster_cidrs, *plan.service_cidrs, *pods, *nodes]
-    inside = collapse_addresses(cast(IPv4Network, b.network) for b in blocks if b.family == 4)
+    inside = _collapse(blocks)
+    # Without blocks of its own every pod counts as its own: rule 6 of the rules then never applies.
+    own = _collapse(node.pod_cidrs or plan.cluster_cidrs)
     return t.Unit(
         {
             t.NODE_ADDRESSES: {a: "" for a in node.addresses if is_ipv4(a)},
             t.INSIDE: {str(block): "" for block in inside},
+            t.OWN_PODS: {str(block): "" for block in own},
         }
     )
+
+
+def _collapse(blocks: Iterable[Cidr]) -> Iterable[IPv4Network]:
+    """Disjoint blocks that cover the same IPv4 addresses."""
+    return collapse_addresses(cast(IPv4Network, b.network) for b in blocks if b.family == 4)
 
 
 def _ticket_key(endpoint: Endpoint) -> str:

@@ -9,6 +9,9 @@ Rules:
    must outlive that, the wish to masquerade, is a conntrack label.
 5. Refusals and drops are decided at dstnat, before routing, so they do not depend on a route to the virtual address.
 
+6. A pod of another node that was short-circuited here to an endpoint of another node becomes this node, else the
+   reply would not come back through here.
+
 Layout and packet paths: ``docs/design/services.md``, ``docs/design/policy.md``; P and N numbers are theirs. That
 ``reject`` works in nat chains: ``docs/lab/2026-11-24-nft-mark-layout.md``.
 """
@@ -66,6 +69,10 @@ table ip podwire-svc {
     type ipv4_addr
     flags interval
   }
+  set own-pods {         # pod blocks of this node
+    type ipv4_addr
+    flags interval
+  }
   chain refuse {
     meta l4proto tcp reject with tcp reset
     reject
@@ -105,6 +112,7 @@ table ip podwire-svc {
     type nat hook postrouting priority srcnat; policy accept;
     ct status dnat ip saddr . ip daddr @hairpins $SNAT
     ct label 1 $SNAT
+    ct status dnat ip saddr $PODS ip saddr != @own-pods ip daddr != @own-pods $SNAT
     ip saddr $PODS ip daddr != @inside $SNAT
   }
   chain invalid {        # P17

@@ -37,6 +37,7 @@ HAIRPINS = f"ip {SVC} hairpins"
 SOURCE_RANGES = f"ip {SVC} source-ranges"
 NODE_ADDRESSES = f"ip {SVC} node-addresses"
 INSIDE = f"ip {SVC} inside"
+OWN_PODS = f"ip {SVC} own-pods"
 
 IDENTITY = f"ip {NP} identity"
 CIDR_IDENTITY = f"ip {NP} cidr-identity"
@@ -53,7 +54,7 @@ SHARED = frozenset({
 })  # fmt: skip
 """Maps whose elements several units may claim; the least unit name wins."""
 
-WHOLE = frozenset({CIDR_IDENTITY, PORT_CLASS, INSIDE, NODE_ADDRESSES})
+WHOLE = frozenset({CIDR_IDENTITY, PORT_CLASS, INSIDE, OWN_PODS, NODE_ADDRESSES})
 """Maps written by one unit and replaced as a whole: nft reads interval maps back on each change anyway."""
 
 REFUSE = 0xFFFFFFFF
@@ -108,6 +109,16 @@ class Unit(msgspec.Struct, frozen=True):
     udp: UdpFlows | None = None
 
 
+class Delta(msgspec.Struct, frozen=True):
+    """A hint that saves comparing all units: against the mapping ``before``, only ``units`` changed, came or went.
+
+    It counts only for whoever has executed exactly ``before``; everybody else compares.
+    """
+
+    before: Mapping[str, Unit]
+    units: tuple[str, ...]
+
+
 class NodeTables(msgspec.Struct, frozen=True):
     """Everything of one node. ``rules`` is the constant rule text: another text means loading everything anew."""
 
@@ -116,6 +127,8 @@ class NodeTables(msgspec.Struct, frozen=True):
     services: Mapping[str, Unit]
     policy: Mapping[str, Unit]
     addresses: tuple[str, ...] = ()
+    services_delta: Delta | None = None
+    policy_delta: Delta | None = None
 
 
 class NftPlan(msgspec.Struct, frozen=True):
