@@ -1,0 +1,87 @@
+"""Responses: JSON bytes, Statuses, and the three shapes of objects (plain, Table, metadata only)."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp.web import Response
+
+from podwire.apiserver.history import Item
+from podwire.apiserver.http.ask import Shape
+from podwire.apiserver.status import StatusError
+from podwire.kube.registry import Kind
+
+Json = dict[str, Any]
+encode = msgspec.json.Encoder().encode
+
+JSON = "application/json"
+
+
+def reply(
+    data: bytes, code: int = 200, *, warnings: Iterable[str] = (), headers: dict[str, str] | None = None
+) -> Response:
+    """JSON bytes."""
+    response = Response(body=data, status=code, content_type=JSON, headers=headers)
+    for text in warnings:
+        shown = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
+        response.headers.add("Warning", f'299 - "{shown}"')
+    return response
+
+
+def refuse(error: StatusError) -> Response:
+    """A Status of failure."""
+    headers = dict(error.headers)
+    retry = error.status.get("details", {}).get("retryAfterSeconds")
+    if retry:
+        headers["Retry-After"] = str(retry)
+    return reply(encode(error.status), error.code, headers=headers)
+
+
+def one(kind: Kind, value: Json, shape: Shape, *, include: str = "") -> bytes:
+    """One object in a shape."""
+    if shape == "plain":
+        return encode(value)
+    if shape == "partial":
+        return encode(partial(value))
+    return encode(
+        table(kind, [value], {"resourceVersion": value["metadata"].get("resourceVersion", "")}, include=include)
+    )
+
+
+def many(kind: Kind, items: list[Item], meta: Json, shape: Shape, *, include: str = "") -> bytes:
+    """A list in a shape; ``meta`` is the list's metadata."""
+    if shape == "table":
+        return encode(table(kind, [item.value for item in items], meta, include=include))
+    head: Json = {"kind": f"{kind.name}List", "apiVersion": kind.api_version}
+    if shape == "partial":
+        head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
+        rows = b",".join(encode(partial(item.value)) for item in items)
+    else:
+        rows = b",".join([item.data for item in items])
+    return b'%b,"metadata":%b,"items":[%b]}' % (encode(head)[:-1], encode(meta), rows)
+
+
+def partial(value: Json) -> Json:
+    """PartialObjectMetadata."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]}
+
+
+def table(kind: Kind, values: list[Json], meta: Json, *, include: str, columns: bool = True) -> Json:
+    """A Table; ``include`` is None, Metadata (default) or Object."""
+    from podwire.kube.columns import cells, columns_of
+
+    now = datetime.now(UTC).timestamp()
+    definitions = [
+        {"name": c.name, "type": c.type, "format": c.format, "description": c.description, "priority": c.priority}
+        for c in columns_of(kind.name)
+    ]
+    rows = []
+    for value in values:
+        row: Json = {"cells": cells(kind.name, value, now)}
+        if include != "None":
+            row["object"] = value if include == "Object" else partial(value)
+        rows.append(row)
+    found: Json = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
+    # In a watch only the first event has columns; clients keep them (apiserver endpoints/handlers/response.go).
+    return found | {"columnDefinitions": definitions if columns else []} | {"rows": rows}

@@ -1,0 +1,197 @@
+"""From a request to its handler: authentication, paths, errors.
+
+Rules:
+
+1. Whoever has neither a client certificate of our CA nor a token is anonymous and may only see health and version.
+2. Every refusal is a Status. A bug is logged with its trace and answered by 500 without details.
+3. Trailing slashes do not matter.
+"""
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+from aiohttp.web import BaseRequest, Response, StreamResponse
+
+from podwire.apiserver.auth import Authenticator
+from podwire.apiserver.chance import Chance
+from podwire.apiserver.http import discovery
+from podwire.apiserver.http.answer import encode, many, one, refuse, reply
+from podwire.apiserver.http.ask import Target, flag, parse_target, shape_of
+from podwire.apiserver.http.openapi import OpenApi
+from podwire.apiserver.http.read import read_list, read_one
+from podwire.apiserver.http.watch import Order, Watcher
+from podwire.apiserver.http.write import Writer
+from podwire.apiserver.status import StatusError, internal, method_not_allowed, no_such_path
+from podwire.apiserver.verbs import Verbs
+from podwire.kube.scale import scale_of
+
+Json = dict[str, Any]
+
+LOG = logging.getLogger("podwire.apiserver")
+STREAMS = ("log", "exec", "attach", "portforward")
+_HEALTH = ("healthz", "livez", "readyz")
+VERSION: Json = {
+    "major": "1",
+    "minor": "36",
+    "gitVersion": "v1.36.2+podwire",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "2026-01-01T00:00:00Z",
+    "goVersion": "none",
+    "compiler": "cpython",
+    "platform": "linux/amd64",
+}
+"""The Kubernetes version whose API is served."""
+
+
+class HasBackend(Protocol):
+    """Who knows the stream backend; it may come after the server started."""
+
+    backend: Any
+
+
+class App:
+    """The whole HTTP side."""
+
+    def __init__(self, verbs: Verbs, authenticator: Authenticator, *, chance: Chance, owner: "HasBackend") -> None:
+        """``owner.backend`` serves pod streams (log, exec, attach, port-forward)."""
+        self._verbs = verbs
+        self._store = verbs.objects.store
+        self._authenticator = authenticator
+        self._chance = chance
+        self._owner = owner
+        self.address = ""
+        self._writer = Writer(verbs)
+        self._openapi = OpenApi()
+        self._documents: dict[str, discovery.Document] = {}
+
+    async def handle(self, request: BaseRequest) -> StreamResponse:
+        """Answer one request."""
+        try:
+            return await self._route(request)
+        except StatusError as error:
+            return refuse(error)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except RecursionError as error:
+            LOG.warning("%s %s: nested too deep", request.method, request.path)
+            return refuse(internal(f"the object is nested too deep: {error}"))
+        except Exception:
+            LOG.exception("%s %s failed", request.method, request.path)
+            return refuse(internal("the server failed to handle the request; see its log"))
+
+    async def _route(self, request: BaseRequest) -> StreamResponse:
+        parts = [part for part in request.path.split("/") if part]
+        if parts and parts[0] in _HEALTH and len(parts) == 1:
+            return _health(request)
+        if parts == ["version"]:
+            return reply(encode(VERSION))
+        self._authenticator.check(request)
+        match parts:
+            case ["api", "v1", _, *_]:
+                return await self._resource(request, parse_target("", "v1", parts[2:]))
+            case ["apis", group, version, _, *_]:
+                return await self._resource(request, parse_target(group, version, parts[3:]))
+            case ["api" | "apis", *_]:
+                return self._discovery(request, parts)
+            case ["openapi", "v3", *rest]:
+                return self._openapi.answer(request, rest)
+            case []:
+                return reply(encode({"paths": self._paths()}))
+            case _:
+                raise no_such_path()
+
+    async def _resource(self, request: BaseRequest, target: Target) -> StreamResponse:
+        if target.subresource in STREAMS:
+            return await self._stream(request, target)
+        shape = shape_of(request.headers.get("Accept", ""))
+        match request.method:
+            case "GET" | "HEAD":
+                return await self._get(request, target)
+            case "POST":
+                return await self._writer.post(request, target, shape)
+            case "PUT":
+                return await self._writer.put(request, target, shape)
+            case "PATCH":
+                return await self._writer.patch(request, target, shape)
+            case "DELETE":
+                return await self._writer.delete(request, target, shape)
+            case _:
+                raise method_not_allowed()
+
+    async def _get(self, request: BaseRequest, target: Target) -> StreamResponse:
+        query, include = request.query, request.query.get("includeObject", "")
+        shape = shape_of(request.headers.get("Accept", ""))
+        if flag(query, "watch") and not target.subresource:
+            order = Order(target, query, shape, self._chance)
+            return await Watcher(self._store, order).serve(request)
+        if not target.name:
+            items, meta = read_list(self._store, target, query)
+            return reply(many(target.kind, items, meta, shape, include=include))
+        item = read_one(self._store, target, query)
+        match target.subresource:
+            case "" | "status" | "ephemeralcontainers":
+                data = item.data if shape == "plain" else one(target.kind, item.value, shape, include=include)
+                return reply(data)
+            case "scale":
+                return reply(encode(scale_of(item.value)))
+            case _:
+                raise method_not_allowed()
+
+    async def _stream(self, request: BaseRequest, target: Target) -> StreamResponse:
+        from podwire.apiserver.streams import handle
+
+        item = read_one(self._store, Target(target.kind, target.namespace, target.name), {})
+        response: StreamResponse = await handle(request, item.value, target.subresource, self._owner.backend)
+        return response
+
+    def _discovery(self, request: BaseRequest, parts: list[str]) -> Response:
+        wanted = _aggregated_version(request.headers.get("Accept", "")) if len(parts) == 1 else ""
+        name = "/".join([*parts, wanted])
+        document = self._documents.get(name)
+        if document is None:
+            document = self._documents[name] = self._document(parts, wanted)
+        headers = {"ETag": document.etag, "Vary": "Accept"}
+        if request.headers.get("If-None-Match") == document.etag:
+            return Response(status=304, headers=headers)
+        return Response(body=document.data, headers=headers | {"Content-Type": document.media})
+
+    def _document(self, parts: list[str], wanted: str) -> discovery.Document:
+        match parts:
+            case ["api"]:
+                return discovery.aggregated([""], wanted) if wanted else discovery.api_versions(self.address)
+            case ["apis"]:
+                return discovery.aggregated(discovery.groups(), wanted) if wanted else discovery.api_groups()
+            case ["api", "v1"]:
+                return discovery.resource_list("", "v1")
+            case ["apis", group] if group in discovery.groups():
+                return discovery.api_group(group)
+            case ["apis", group, version] if version in discovery.versions(group):
+                return discovery.resource_list(group, version)
+            case _:
+                raise no_such_path()
+
+    def _paths(self) -> list[str]:
+        named = [f"/apis/{g}/{v}" for g in discovery.groups() for v in discovery.versions(g)]
+        return sorted(["/api", "/api/v1", "/apis", *named, "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"])
+
+
+def _aggregated_version(accept: str) -> str:
+    """v2, v2beta1, or empty for the legacy form: the first the client names."""
+    for clause in accept.split(","):
+        media, *parameters = (part.strip() for part in clause.split(";"))
+        if media != "application/json":
+            continue
+        named = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
+        if named.get("as") == "APIGroupDiscoveryList" and named.get("v") in ("v2", "v2beta1"):
+            return named["v"]
+        if not named.get("as"):
+            return ""
+    return ""
+
+
+def _health(request: BaseRequest) -> Response:
+    name = request.path.strip("/")
+    text = f"[+]ping ok\n[+]store ok\n{name} check passed\n" if "verbose" in request.query else "ok"
+    return Response(text=text)

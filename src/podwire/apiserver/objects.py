@@ -1,0 +1,107 @@
+"""The head of the store with its indexes: owners, namespaces, allocations.
+
+Every write goes through here, so the indexes cannot lag. They are derived: after a rolled back commit (the store's
+``epoch`` grew) they are built again.
+"""
+
+from typing import Any
+
+from podwire.apiserver.allocate import Allocator
+from podwire.apiserver.history import Item
+from podwire.apiserver.store import Store
+from podwire.kube.registry import KINDS
+
+Json = dict[str, Any]
+Place = tuple[str, str]
+"""Kind and key."""
+
+
+def key_of(namespace: str, name: str) -> str:
+    """``namespace/name`` or ``name``."""
+    return f"{namespace}/{name}" if namespace else name
+
+
+def owners(value: Json) -> list[Json]:
+    """Owner references."""
+    found: list[Json] = value["metadata"].get("ownerReferences") or []
+    return found
+
+
+class Objects:
+    """Reads and writes of the head."""
+
+    def __init__(self, store: Store, allocator: Allocator) -> None:
+        """Index what the store holds."""
+        self.store = store
+        self.allocator = allocator
+        self._dependents: dict[str, set[Place]] = {}
+        self._uids: dict[str, Place] = {}
+        self._members: dict[str, set[Place]] = {}
+        self._epoch = -1
+        self._follow()
+
+    def get(self, kind: str, key: str) -> Json | None:
+        """The newest value."""
+        self._follow()
+        return self.store.head(kind, key)
+
+    def put(self, kind: str, key: str, value: Json) -> Item:
+        """Create or replace."""
+        self._follow()
+        old = self.store.head(kind, key)
+        item = self.store.put(kind, key, value)
+        self._index((kind, key), old, item.value)
+        return item
+
+    def remove(self, kind: str, key: str) -> Item:
+        """Delete at once."""
+        self._follow()
+        old = self.store.head(kind, key)
+        item = self.store.remove(kind, key)
+        self._index((kind, key), old, None)
+        return item
+
+    def dependents(self, uid: str) -> list[Place]:
+        """Objects that name ``uid`` as an owner."""
+        return sorted(self._dependents.get(uid, ()))
+
+    def place_of(self, uid: str) -> Place | None:
+        """The object with that uid."""
+        return self._uids.get(uid)
+
+    def members(self, namespace: str) -> list[Place]:
+        """Everything in a namespace."""
+        return sorted(self._members.get(namespace, ()))
+
+    def _follow(self) -> None:
+        if self._epoch == self.store.epoch:
+            return
+        self._epoch = self.store.epoch
+        self._dependents, self._uids, self._members = {}, {}, {}
+        self.allocator.reset()
+        for kind in KINDS:
+            for key, value in self.store.heads(kind):
+                self._index((kind, key), None, value)
+
+    def _index(self, place: Place, old: Json | None, new: Json | None) -> None:
+        if old is not None:
+            _discard(self._members, old["metadata"].get("namespace", ""), place)
+            self._uids.pop(old["metadata"].get("uid", ""), None)
+            for owner in owners(old):
+                _discard(self._dependents, owner.get("uid", ""), place)
+        if new is not None:
+            if namespace := new["metadata"].get("namespace", ""):
+                self._members.setdefault(namespace, set()).add(place)
+            self._uids[new["metadata"].get("uid", "")] = place
+            for owner in owners(new):
+                self._dependents.setdefault(owner.get("uid", ""), set()).add(place)
+        if place[0] == "Service":
+            self.allocator.track(place[1], old, new)
+
+
+def _discard(index: dict[str, set[Place]], key: str, place: Place) -> None:
+    found = index.get(key)
+    if found is not None:
+        found.discard(place)
+        if not found:
+            del index[key]

@@ -1,0 +1,275 @@
+"""The embedded Kubernetes-compatible API server: HTTPS for everybody, plain calls for the process it lives in.
+
+Rules:
+
+1. The in-process calls run the same verbs as HTTP: admission, defaults, validation, durability. They are not tracked in
+   managedFields (the engine writes status and derived objects; nobody applies those).
+2. ``list_all`` followed at once (no await) by ``subscribe`` misses nothing and repeats nothing.
+3. ``start`` answers only when every object of the bootstrap is durable and the sockets listen.
+
+Spec: reference/api-server.md; KEP numbers are named where they apply.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from podwire.apiserver.allocate import Allocator
+from podwire.apiserver.bootstrap import bootstrap
+from podwire.apiserver.chance import Chance, RealChance
+from podwire.apiserver.events import expire_events
+from podwire.apiserver.history import EventType, Feed
+from podwire.apiserver.kubeconfig import Kubeconfig
+from podwire.apiserver.objects import Objects, key_of
+from podwire.apiserver.pki import Pki
+from podwire.apiserver.reaper import DeleteOptions
+from podwire.apiserver.status import bad_request
+from podwire.apiserver.store import Store
+from podwire.apiserver.verbs import Verbs, WriteOptions
+from podwire.base import EnvironmentUnfit
+from podwire.kube.registry import KINDS, Kind
+
+if TYPE_CHECKING:
+    from aiohttp.web import Server
+
+Json = dict[str, Any]
+
+HOUSEKEEPING_SECONDS = 60.0
+STOP_SECONDS = 1.0
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How to serve.
+
+    ``directory`` None keeps everything in memory. ``port`` 0 takes the one of the last start, or a free one.
+    ``advertise`` is the address (one of ``addresses``, not loopback) by which pods reach the server; empty: they
+    cannot, and Service ``kubernetes`` has no endpoints.
+    """
+
+    directory: Path | None = None
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    port: int = 0
+    advertise: str = ""
+    service_cidr: str = "10.96.0.0/12"
+    cluster: str = "podwire"
+    domain: str = "cluster.local"
+    token: str = ""
+
+
+class Subscription:
+    """Changes for the engine, in order, without limit."""
+
+    def __init__(self, store: Store, feed: Feed) -> None:
+        """Use :meth:`ApiServer.subscribe`."""
+        self._store = store
+        self._feed = feed
+
+    async def next(self) -> list[tuple[EventType, Json]]:
+        """At least one change; an empty list when the server stops. A DELETED object is its last state."""
+        return [(change.type, change.item.value) for change in await self._feed.next()]
+
+    def close(self) -> None:
+        """End it."""
+        self._store.unfollow(self._feed)
+
+
+class ApiServer:
+    """One server. ``start`` once, ``stop`` once."""
+
+    def __init__(self, settings: ApiSettings, *, backend: Any = None, chance: Chance | None = None) -> None:
+        """``backend`` serves log, exec, attach and port-forward of pods; it may be set later."""
+        self.settings = settings
+        self.backend = backend
+        self._chance: Chance = chance or RealChance()
+        self._temporary: TemporaryDirectory[str] | None = None
+        self._sockets: list[asyncio.Server] = []
+        self._web: Server | None = None
+        self._chores: asyncio.Task[None] | None = None
+        self._kubeconfig: Kubeconfig | None = None
+        self.port = 0
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Open the store, make certificates, listen. Raises :class:`EnvironmentUnfit`."""
+        pki = self._ensure_pki()
+        path = self.settings.directory / "objects.sqlite" if self.settings.directory else None
+        self.store = Store.open(path)
+        try:
+            await self._serve(pki)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _serve(self, pki: Pki) -> None:
+        objects = Objects(self.store, Allocator(self.settings.service_cidr, self._chance.pick))
+        self.verbs = Verbs(objects, self._chance, root_certificate=pki.ca.read_text())
+        await self._listen(pki)
+        bootstrap(self.verbs, self.settings.advertise, self.port)
+        await self.store.settled(self.store.head_rv)
+        self._chores = asyncio.create_task(self._housekeeping())
+        url = f"https://{self.settings.addresses[0]}:{self.port}"
+        self._kubeconfig = Kubeconfig.of(self.settings.cluster, url, pki)
+
+    async def stop(self) -> None:
+        """End watches and connections, commit what is under way, release files and sockets."""
+        if self._chores is not None:
+            self._chores.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._chores
+        for server in self._sockets:
+            server.close()
+        self.store.end_feeds()
+        if self._web is not None:
+            await self._web.shutdown(STOP_SECONDS)
+        await self.store.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    @property
+    def kubeconfig(self) -> Kubeconfig:
+        """How clients connect; available after ``start``."""
+        assert self._kubeconfig is not None, "start first"
+        return self._kubeconfig
+
+    # --- in-process access ---
+
+    async def create(self, value: Json) -> Json:
+        """Create; returns the stored object. Raises :class:`StatusError`."""
+        kind, namespace, _ = _place(value)
+        outcome = self.verbs.create(kind, namespace, value, WriteOptions())
+        await self.store.settled(outcome.rv)
+        return outcome.value
+
+    async def update(self, value: Json, subresource: str = "") -> Json:
+        """Replace the object or a subresource; its resourceVersion, when there is one, must be current."""
+        kind, namespace, name = _place(value)
+        outcome = self.verbs.update(kind, namespace, value, WriteOptions(), name=name, subresource=subresource)
+        await self.store.settled(outcome.rv)
+        return outcome.value
+
+    async def merge(
+        self, kind: str, namespace: str, name: str, patch: Json, *, subresource: str = "", resource_version: str = ""
+    ) -> Json:
+        """JSON merge patch; ``resource_version`` makes it conditional."""
+        if resource_version:
+            patch = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": resource_version}}
+        key = key_of(namespace, name)
+        outcome = self.verbs.merge(KINDS[kind], key, patch, WriteOptions(), subresource=subresource)
+        await self.store.settled(outcome.rv)
+        return outcome.value
+
+    async def delete(
+        self, kind: str, namespace: str, name: str, *, uid: str = "", grace_seconds: int | None = None
+    ) -> Json:
+        """Delete; returns the last state (marked, or as it was removed)."""
+        options = DeleteOptions(grace_seconds=grace_seconds, uid=uid)
+        deleted = self.verbs.delete(KINDS[kind], key_of(namespace, name), options)
+        await self.store.settled(deleted.rv)
+        return deleted.value
+
+    async def bind(self, namespace: str, name: str, *, uid: str, node: str) -> Json:
+        """Put a pod on a node."""
+        outcome = self.verbs.bind(namespace, name, node=node, uid=uid)
+        await self.store.settled(outcome.rv)
+        return outcome.value
+
+    def get(self, kind: str, namespace: str, name: str) -> Json | None:
+        """One durable object."""
+        item = self.store.get(kind, key_of(namespace, name))
+        return item.value if item else None
+
+    def list_all(self) -> tuple[list[Json], int]:
+        """Every durable object, by kind and key, and the revision they are of."""
+        return [item.value for kind in self.store.kinds() for _, item in self.store.items(kind)], self.store.rv
+
+    def subscribe(self, kinds: Iterable[str] | None = None) -> Subscription:
+        """Every change after this moment."""
+        chosen = None if kinds is None else frozenset(kinds)
+        return Subscription(self.store, self.store.follow(chosen))
+
+    # --- steps of start ---
+
+    def _ensure_pki(self) -> Pki:
+        if self.settings.directory is None:
+            self._temporary = TemporaryDirectory(prefix="podwire-api-")
+            directory = Path(self._temporary.name)
+        else:
+            directory = self.settings.directory
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        pki = Pki(directory / "pki")
+        service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
+        full = f"kubernetes.default.svc.{self.settings.domain}"
+        first = Allocator(self.settings.service_cidr, self._chance.pick).first_address
+        pki.ensure((*self.settings.addresses, "localhost", "127.0.0.1", *service, full, first))
+        return pki
+
+    async def _listen(self, pki: Pki) -> None:
+        from aiohttp.web import Server
+
+        from podwire.apiserver.auth import Authenticator
+        from podwire.apiserver.http.app import App
+
+        app = App(self.verbs, Authenticator(self.settings.token), chance=self._chance, owner=self)
+        # handler_cancellation: a client that goes away ends its watch or stream at once.
+        self._web = Server(app.handle, access_log=None, handler_cancellation=True, max_line_size=64 * 1024)
+        context = _tls(pki)
+        self.port = self.settings.port or self._last_port()
+        for address in self.settings.addresses:
+            self._sockets.append(await self._bind(address, context))
+            self.port = self._sockets[0].sockets[0].getsockname()[1]
+        app.address = f"{self.settings.addresses[0]}:{self.port}"
+        self._save_port()
+
+    async def _bind(self, address: str, context: ssl.SSLContext) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        assert self._web is not None
+        try:
+            return await loop.create_server(self._web, address, self.port, ssl=context, reuse_address=True)
+        except OSError as error:
+            if self.settings.port == 0 and not self._sockets and self.port:
+                self.port = 0  # somebody took the port of the last start
+                return await self._bind(address, context)
+            why = f"the API server cannot listen on {address}:{self.port}: {error.strerror or error}"
+            raise EnvironmentUnfit(why) from error
+
+    def _last_port(self) -> int:
+        try:
+            return int(self._port_file().read_text()) if self.settings.directory else 0
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def _save_port(self) -> None:
+        if self.settings.directory and self._last_port() != self.port:
+            self._port_file().write_text(str(self.port))
+
+    def _port_file(self) -> Path:
+        assert self.settings.directory is not None
+        return self.settings.directory / "port"
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            expire_events(self.verbs, self._chance.now())
+
+
+def _place(value: Json) -> tuple[Kind, str, str]:
+    kind = KINDS.get(value.get("kind", ""))
+    if kind is None:
+        raise bad_request(f'no kind "{value.get("kind", "")}" is registered')
+    meta = value.get("metadata") or {}
+    return kind, (meta.get("namespace") or "default") if kind.namespaced else "", meta.get("name") or ""
+
+
+def _tls(pki: Pki) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=pki.ca)
+    context.load_cert_chain(*pki.pair("server"))
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,305 @@
+"""Writes: create, update, patch, delete, bind, scale, with admission, defaults, validation and optimistic concurrency.
+
+Rules:
+
+1. A verb runs in one turn of the event loop on the head of the store, so nothing can come between its look and its
+   write. It is durable after ``await store.settled(outcome.rv)``.
+2. A resourceVersion in the body is a condition (409); none is an unconditional update.
+3. ``dry_run`` goes the whole way but for the store and the allocator.
+4. Strict: unknown fields are refused; Warn: named in warnings; Ignore: dropped in silence. What is stored never holds
+   a field the kind does not have.
+
+Spec: k8s staging/src/k8s.io/apiserver/pkg/registry/{rest,generic/registry}.
+"""
+
+from typing import Any
+
+import msgspec
+
+from podwire.apiserver.admission import admit, fill_namespace, needed_in_namespace
+from podwire.apiserver.chance import Chance, timestamp
+from podwire.apiserver.objects import Objects, key_of
+from podwire.apiserver.patching import By, apply_patch, track_update
+from podwire.apiserver.reaper import Deleted, DeleteOptions, Reaper
+from podwire.apiserver.status import already_exists, bad_request, cause, conflict, invalid, not_found
+from podwire.apiserver.strategy import GENERATION, bump_generation, prepare_create, prepare_update, same, with_meta
+from podwire.kube.decode import prune, type_errors, unknown_fields
+from podwire.kube.defaults import default_object
+from podwire.kube.registry import KINDS, Kind
+from podwire.kube.validate import validate
+
+Json = dict[str, Any]
+
+CREATE_BY_PUT = frozenset({"Service", "Endpoints", "Event"})
+APPLY = "application/apply-patch+yaml"
+SUFFIX_TRIES = 8
+
+
+class WriteOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to write. An empty ``manager`` leaves managedFields alone."""
+
+    manager: str = ""
+    dry_run: bool = False
+    field_validation: str = "Ignore"
+    force: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The object as written, the revision to wait for, and what to tell the client."""
+
+    value: Json
+    rv: int
+    created: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class Verbs:
+    """The writes."""
+
+    def __init__(self, objects: Objects, chance: Chance, *, root_certificate: str = "") -> None:
+        """``root_certificate`` (PEM) is published as ConfigMap ``kube-root-ca.crt`` in every namespace."""
+        self.objects = objects
+        self._chance = chance
+        self._root_certificate = root_certificate
+        self.reaper = Reaper(objects, chance)
+
+    def create(self, kind: Kind, namespace: str, value: Json, options: WriteOptions) -> Outcome:
+        """POST. Raises :class:`StatusError` 400, 403, 404 (no such namespace), 409 (exists), 422."""
+        value, warnings = self._accept(kind, namespace, value, options)
+        if value["metadata"].get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        value = self._name(kind, namespace, value)
+        name = value["metadata"]["name"]
+        admit(self.objects, kind, namespace, name)
+        key = key_of(namespace, name)
+        if name and self.objects.get(kind.name, key) is not None:
+            raise already_exists(kind, name)
+        value = default_object(prepare_create(kind, self._born(kind, value)))
+        if kind.name == "Service":
+            _check_fields(kind, value, None)
+            value = self.objects.allocator.assign(key, value, None)
+        _check_fields(kind, value, None)
+        value = self._track(kind, value, None, options=options, subresource="")
+        if options.dry_run:
+            return Outcome(value=value, rv=0, created=True, warnings=warnings)
+        item = self.objects.put(kind.name, key, value)
+        if kind.name == "Namespace":
+            self._furnish(name)
+        self.reaper.after_create(kind, key, item.value)
+        return Outcome(value=item.value, rv=item.rv, created=True, warnings=warnings)
+
+    def update(
+        self, kind: Kind, namespace: str, value: Json, options: WriteOptions, *, name: str, subresource: str = ""
+    ) -> Outcome:
+        """PUT to the object or a subresource. Raises as :meth:`create`, and 409 when the object moved on."""
+        found = (value.get("metadata") or {}).get("name") if isinstance(value.get("metadata"), dict) else None
+        if found != name:
+            wrong = f"the name of the object ({found or ''}) does not match the name on the URL ({name})"
+            raise bad_request(wrong if found else "the name of the object must be set")
+        if (
+            self.objects.get(kind.name, key_of(namespace, name)) is None
+            and kind.name in CREATE_BY_PUT
+            and not subresource
+        ):
+            return self.create(kind, namespace, value, options)
+        value, warnings = self._accept(kind, namespace, value, options)
+        return self._replace(kind, key_of(namespace, name), value, options, subresource=subresource, warnings=warnings)
+
+    def patch(
+        self,
+        kind: Kind,
+        key: str,
+        *,
+        content_type: str,
+        body: bytes,
+        options: WriteOptions,
+        subresource: str = "",
+    ) -> Outcome:
+        """PATCH of any type. Raises what the patch rules and :meth:`update` raise."""
+        namespace, _, name = key.rpartition("/")
+        current = self.objects.get(kind.name, key)
+        applied = content_type == APPLY
+        if current is None and not (applied and not subresource):
+            raise not_found(kind, name)
+        value = apply_patch(
+            kind.name,
+            content_type,
+            body,
+            current=current,
+            by=By(manager=options.manager, subresource=subresource, now=self._now(), force=options.force),
+        )
+        if current is None:
+            return self._create_applied(kind, namespace, name, value, options=options)
+        if value["metadata"].get("name", name) != name:
+            raise bad_request(f"the name of the object does not match the name on the URL ({name})")
+        value, warnings = self._accept(kind, namespace, value, options)
+        quiet = msgspec.structs.replace(options, manager="") if applied else options
+        return self._replace(kind, key, value, quiet, subresource=subresource, warnings=warnings)
+
+    def merge(self, kind: Kind, key: str, patch: Json, options: WriteOptions, *, subresource: str = "") -> Outcome:
+        """A merge patch whose body is a value (the engine's way)."""
+        current = self.objects.get(kind.name, key)
+        if current is None:
+            raise not_found(kind, key.rpartition("/")[2])
+        merged = merge_values(current, patch)
+        value, warnings = self._accept(kind, key.rpartition("/")[0], merged, options)
+        return self._replace(kind, key, value, options, subresource=subresource, warnings=warnings)
+
+    def delete(self, kind: Kind, key: str, options: DeleteOptions) -> Deleted:
+        """DELETE one object."""
+        return self.reaper.delete(kind, key, options)
+
+    def bind(self, namespace: str, name: str, *, node: str, uid: str = "", dry_run: bool = False) -> Outcome:
+        """POST to ``pods/binding``: put a pod on a node. Raises 404, 409 (another pod, or bound already), 422."""
+        kind, key = KINDS["Pod"], key_of(namespace, name)
+        pod = self.objects.get("Pod", key)
+        if pod is None:
+            raise not_found(kind, name)
+        meta, spec = pod["metadata"], pod.get("spec", {})
+        if not node:
+            raise invalid(kind, name, [cause("FieldValueRequired", "Required value", "target.name")])
+        if uid and uid != meta["uid"]:
+            raise conflict(
+                kind, name, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {meta['uid']}"
+            )
+        if meta.get("deletionTimestamp"):
+            raise conflict(kind, name, f"pod {name} is being deleted, cannot be assigned to a host")
+        if spec.get("nodeName"):
+            raise conflict(kind, name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
+        status = pod.get("status", {})
+        others = [c for c in status.get("conditions", ()) if c.get("type") != "PodScheduled"]
+        scheduled = {
+            "type": "PodScheduled",
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": timestamp(self._chance.now()),
+        }
+        bound = {
+            **pod,
+            "spec": {**spec, "nodeName": node},
+            "status": {**status, "conditions": [*others, {k: v for k, v in scheduled.items() if v is not None}]},
+        }
+        if dry_run:
+            return Outcome(value=bound, rv=0)
+        item = self.objects.put("Pod", key, bound)
+        return Outcome(value=item.value, rv=item.rv)
+
+    # --- steps ---
+
+    def _accept(self, kind: Kind, namespace: str, value: Json, options: WriteOptions) -> tuple[Json, tuple[str, ...]]:
+        """A value whose types are those of the kind, without unknown fields."""
+        if value.get("kind") != kind.name or value.get("apiVersion") != kind.api_version:
+            raise bad_request(
+                f"the API version in the data ({value.get('apiVersion') or ''}, Kind={value.get('kind') or ''})"
+                f" does not match the expected API version ({kind.api_version}, Kind={kind.name})"
+            )
+        if error := type_errors(kind.name, value):
+            raise bad_request(error)
+        warnings: tuple[str, ...] = ()
+        if options.field_validation in ("Strict", "Warn"):
+            words = [f'unknown field "{path}"' for path in unknown_fields(kind.name, value)]
+            if words and options.field_validation == "Strict":
+                raise bad_request(strict_error(kind, words))
+            warnings = tuple(words)
+        return fill_namespace(kind, namespace, prune(kind.name, value)), warnings
+
+    def _name(self, kind: Kind, namespace: str, value: Json) -> Json:
+        meta = value["metadata"]
+        base = meta.get("generateName")
+        if meta.get("name") or not base:
+            return {**value, "metadata": {**meta, "name": meta.get("name", "")}}
+        for _ in range(SUFFIX_TRIES):
+            name = base[:58] + self._chance.suffix()
+            if self.objects.get(kind.name, key_of(namespace, name)) is None:
+                return with_meta(value, name=name)
+        raise already_exists(kind, base)
+
+    def _born(self, kind: Kind, value: Json) -> Json:
+        """System metadata of a new object."""
+        gone = dict.fromkeys(("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"))
+        generation = 1 if kind.name in GENERATION else None
+        born = timestamp(self._chance.now())
+        return with_meta(value, uid=self._chance.uid(), creationTimestamp=born, generation=generation, **gone)
+
+    def _create_applied(self, kind: Kind, namespace: str, name: str, value: Json, *, options: WriteOptions) -> Outcome:
+        if value["metadata"].get("name", name) != name:
+            raise bad_request(f"the name of the object does not match the name on the URL ({name})")
+        if value["metadata"].get("uid"):
+            why = "uid mismatch: the provided object specified uid, and no existing object was found"
+            raise conflict(kind, name, why)
+        quiet = msgspec.structs.replace(options, manager="")
+        return self.create(kind, namespace, with_meta(value, name=name), quiet)
+
+    def _replace(
+        self, kind: Kind, key: str, value: Json, options: WriteOptions, *, subresource: str, warnings: tuple[str, ...]
+    ) -> Outcome:
+        old = self.objects.get(kind.name, key)
+        if old is None:
+            raise not_found(kind, key.rpartition("/")[2])
+        _preconditions(kind, value["metadata"], old["metadata"])
+        new = default_object(prepare_update(kind, value, old, subresource=subresource))
+        if kind.name == "Service" and not subresource:
+            _check_fields(kind, new, old)
+            new = self.objects.allocator.assign(key, new, old)
+        new = self._track(kind, new, old, options=options, subresource=subresource)
+        if same(new, old):
+            return Outcome(value=old, rv=int(old["metadata"]["resourceVersion"]), warnings=warnings)
+        _check_fields(kind, new, old, subresource=subresource)
+        new = bump_generation(kind, new, old)
+        if options.dry_run:
+            return Outcome(value=new, rv=0, warnings=warnings)
+        removed = self.reaper.after_update(kind, key, self.objects.put(kind.name, key, new).value)
+        if removed is not None:
+            return Outcome(value=removed.value, rv=removed.rv, warnings=warnings)
+        item = self.objects.store.head_item(kind.name, key)
+        assert item is not None
+        return Outcome(value=item.value, rv=item.rv, warnings=warnings)
+
+    def _track(self, kind: Kind, new: Json, old: Json | None, *, options: WriteOptions, subresource: str) -> Json:
+        if not options.manager:
+            return new
+        by = By(manager=options.manager, subresource=subresource, now=self._now())
+        return track_update(kind.name, old, new, by=by)
+
+    def _now(self) -> str:
+        return timestamp(self._chance.now())
+
+    def _furnish(self, namespace: str) -> None:
+        """What every namespace holds (rule of the ServiceAccount and root CA controllers)."""
+        for value in needed_in_namespace(self._root_certificate):
+            kind = KINDS[value["kind"]]
+            self.create(kind, namespace, value, WriteOptions())
+
+
+def strict_error(kind: Kind, words: list[str]) -> str:
+    """The message of a strict decoding failure."""
+    what = f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}'
+    return f"{what}: strict decoding error: {', '.join(words)}"
+
+
+def merge_values(current: Any, patch: Any) -> Any:
+    """RFC 7386 on values; shares what it does not change."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(current) if isinstance(current, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_values(merged.get(key), value)
+    return merged
+
+
+def _preconditions(kind: Kind, new: Json, old: Json) -> None:
+    if new.get("uid") and new["uid"] != old["uid"]:
+        why = f"Precondition failed: UID in precondition: {new['uid']}, UID in object meta: {old['uid']}"
+        raise conflict(kind, old["name"], why)
+    if new.get("resourceVersion") and new["resourceVersion"] != old["resourceVersion"]:
+        raise conflict(kind, old["name"])
+
+
+def _check_fields(kind: Kind, new: Json, old: Json | None, *, subresource: str = "") -> None:
+    errors = validate(new, old, subresource=subresource)
+    if errors:
+        causes = [cause(error.reason, error.message, error.field) for error in errors]
+        raise invalid(kind, new["metadata"].get("name", ""), causes)
