@@ -74,7 +74,7 @@ def running(*arguments: str) -> Iterator[Measured]:
                 raise SystemExit(f"podwire did not become ready: {first}")
             ready = time.monotonic()
             lines = [first]
-            while "ingress host" not in lines[-1] and "kubeconfig" not in lines[-1]:
+            while "kubeconfig" not in lines[-1]:
                 lines.append(process.stdout.readline().rstrip())
             measured = Measured(process, started, lines)
             measured.ready = ready

@@ -68,6 +68,5 @@ def _print(value: dict[str, Any]) -> None:
         print(f"waits for   {line}")
     for finding in value["findings"]:
         fix = f" (fix: {finding['fix']})" if finding["fix"] else ""
-        print(
-            f"{finding['severity']:<11} {finding['code']} {finding['object']} {finding['path']}: {finding['message']}{fix}"
-        )
+        where = f"{finding['object']} {finding['path']}"
+        print(f"{finding['severity']:<11} {finding['code']} {where}: {finding['message']}{fix}")

@@ -59,9 +59,8 @@ async def _state(args: argparse.Namespace) -> "State":
     else:
         home = ClusterHome(args.name)
         if home.pid() is None:
-            raise EnvironmentUnfit(
-                f"cluster {args.name!r} is not running: ask a folder with -f, a cluster with --kubeconfig, or podwire up"
-            )
+            hint = "ask a folder with -f, a cluster with --kubeconfig, or: podwire up"
+            raise EnvironmentUnfit(f"cluster {args.name!r} is not running: {hint}")
         state, missing = await worlds.observed_world(read_kubeconfig(home.kubeconfig), worlds.settings_of(home))
     for line in missing:
         print(f"not seen: {line}", file=sys.stderr)

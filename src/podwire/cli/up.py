@@ -87,9 +87,9 @@ async def _wait_ready(cluster: "EmbeddedCluster", args: argparse.Namespace, star
     state = cluster.state
     if state is not None:
         _say_findings(f for f in state.plans.findings if f.severity != "info")
-    print(f"  kubeconfig  {cluster.home.kubeconfig}")
     for line in addresses(cluster):
         print(f"  {line}")
+    print(f"  kubeconfig     {cluster.home.kubeconfig}")
     sys.stdout.flush()
     _notify_parent(0 if not waiting else 1)
     return 1 if waiting else 0

@@ -4,31 +4,39 @@ The engine may not import the API server; this is where the two meet. Every writ
 and durable commit as a request of kubectl.
 """
 
+from collections.abc import Sequence
 from typing import Any, assert_never
+
+import msgspec
 
 from podwire.apiserver.server import ApiServer
 from podwire.apiserver.status import StatusError
+from podwire.apiserver.verbs import APPLY, WriteOptions
+from podwire.base import NOWHERE, Finding, Ref
 from podwire.client import ApiError, Change
+from podwire.kube import KINDS
 from podwire.plan import Bind, Create, Merge, Remove, Replace, Write
 
-MANAGER = "podwire-controllers"
+Json = dict[str, Any]
+APPLY_MANAGER = "podwire-up"
 
 
 class EmbeddedSource:
-    """A :class:`podwire.client.Source` over an :class:`ApiServer` in this process."""
+    """A :class:`podwire.client.Source` over a started :class:`ApiServer` of this process."""
 
     def __init__(self, server: ApiServer) -> None:
-        """The feed starts at the first :meth:`changes`."""
+        """The feed starts now."""
         self._server = server
+        objects, _ = server.list_all()
         self._feed = server.subscribe()
-        self._primed = False
+        self._initial: tuple[Change, ...] | None = tuple(_change("ADDED", value) for value in objects)
 
     async def changes(self) -> tuple[Change, ...]:
         """Everything there is first, then what changed."""
-        if not self._primed:
-            self._primed = True
-            return tuple(_change("ADDED", value) for value in self._feed.initial)
-        return tuple(_change(kind, value) for kind, value in await self._feed.next())
+        if self._initial is not None:
+            initial, self._initial = self._initial, None
+            return initial
+        return tuple(_change(event, value) for event, value in await self._feed.next())
 
     async def write(self, write: Write) -> None:
         """Carry out one write in process."""
@@ -45,13 +53,9 @@ class EmbeddedSource:
         server, ref = self._server, write.ref
         match write:
             case Create():
-                try:
-                    await server.create(write.body, manager=MANAGER)
-                except StatusError as error:
-                    if error.reason != "AlreadyExists":
-                        raise
+                await _create(server, write.body)
             case Replace():
-                await server.update(write.body, subresource=write.subresource, manager=MANAGER)
+                await server.update(write.body, write.subresource)
             case Merge():
                 await server.merge(
                     ref.kind,
@@ -60,7 +64,6 @@ class EmbeddedSource:
                     write.patch,
                     subresource=write.subresource,
                     resource_version=write.based_on,
-                    manager=MANAGER,
                 )
             case Remove():
                 await server.delete(ref.kind, ref.namespace, ref.name, uid=write.uid, grace_seconds=write.grace_seconds)
@@ -70,8 +73,52 @@ class EmbeddedSource:
                 assert_never(other)
 
 
-def _change(event: str, value: dict[str, Any]) -> Change:
+async def _create(server: ApiServer, body: Json) -> None:
+    try:
+        await server.create(body)
+    except StatusError as error:
+        if error.status.get("reason") != "AlreadyExists":
+            raise
+
+
+def _change(event: str, value: Json) -> Change:
     meta = value["metadata"]
     namespace = meta.get("namespace", "")
     key = f"{namespace}/{meta['name']}" if namespace else meta["name"]
     return Change(value["kind"], key, None if event == "DELETED" else value)
+
+
+async def apply_objects(server: ApiServer, objects: Sequence[Json]) -> tuple[Finding, ...]:
+    """Server-side apply with strict field validation, each object on its own: what the API refuses becomes a finding
+    (PW9002) and the rest goes on. Namespaces go first; everything shares one wait for durability."""
+    findings, newest = [], 0
+    for value in sorted(objects, key=lambda v: v.get("kind") != "Namespace"):
+        try:
+            newest = max(newest, _apply(server, value))
+        except StatusError as error:
+            findings.append(Finding("PW9002", "error", _ref(value), NOWHERE, str(error.status.get("message"))))
+    await server.store.settled(newest)
+    return tuple(findings)
+
+
+def _apply(server: ApiServer, value: Json) -> int:
+    kind = KINDS.get(value["kind"])
+    if kind is None or kind.api_version != value.get("apiVersion"):
+        known = kind.api_version if kind else "no version"
+        raise StatusError({"message": f"{value.get('apiVersion')} {value['kind']} is not served here ({known} is)"})
+    ref = _ref(value)
+    outcome = server.verbs.patch(
+        kind,
+        ref.key,
+        content_type=APPLY,
+        body=msgspec.json.encode(value),
+        options=WriteOptions(manager=APPLY_MANAGER, field_validation="Strict", force=True),
+    )
+    return outcome.rv
+
+
+def _ref(value: Json) -> Ref:
+    meta = value.get("metadata") or {}
+    kind = KINDS.get(value["kind"])
+    namespace = str(meta.get("namespace") or "default") if kind is None or kind.namespaced else ""
+    return Ref(str(value["kind"]), namespace, str(meta.get("name") or ""))

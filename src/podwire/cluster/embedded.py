@@ -3,24 +3,22 @@
 Rules:
 
 1. ``start`` brings up what needs nobody else first (the API server, the control sockets of Envoy and DNS), then the
-   engine. Processes of the planes (Envoy, the DNS worker) are containers of system pods and start as soon as their pods do.
+   engine. Processes of the planes (Envoy, the DNS worker) are containers of system pods and start with them.
 2. Everything that was acknowledged by the API is on disk; everything else is rebuilt from it. So a killed process
    leaves only kernel state, which the next start removes first.
 3. ``close`` undoes what ``start`` did, in reverse order, and keeps the API's state unless asked to forget it.
 """
 
 import asyncio
-import socket
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import podwire
-from podwire.apiserver.server import ApiServer
-from podwire.apiserver.status import StatusError
-from podwire.base import NOWHERE, Finding, Ref
-from podwire.cluster.adapter import EmbeddedSource
+from podwire.apiserver.server import ApiServer, ApiSettings
+from podwire.base import Finding
+from podwire.cluster.adapter import EmbeddedSource, apply_objects
 from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import system_objects
 from podwire.engine import Engine, Slot, State, waiting_for
@@ -33,8 +31,6 @@ from podwire.planes.nft import NftDriver, NftPlan
 from podwire.snapshot import ImageRule, Settings
 
 Json = dict[str, Any]
-API_PORTS = range(6443, 6443 + 256)
-APPLY_MANAGER = "podwire-up"
 
 
 class EmbeddedCluster:
@@ -69,13 +65,18 @@ class EmbeddedCluster:
     async def _start(self) -> None:
         host = self.settings.host_address
         self.server = ApiServer(
-            directory=self.home.path,
-            service_cidr=self.settings.service_cidr,
-            kubernetes_endpoint=host,
+            ApiSettings(
+                directory=self.home.path,
+                addresses=("127.0.0.1", host),
+                advertise=host,
+                service_cidr=self.settings.service_cidr,
+                cluster=self.settings.cluster,
+                domain=self.settings.domain,
+            )
         )
-        sockets = listening_sockets(host)
-        await self.server.start(sockets)
+        await self.server.start()
         self._stack.push_async_callback(self.server.stop)
+        self.server.kubeconfig.write(self.home.kubeconfig)
         source = EmbeddedSource(self.server)
         engine = self._engine = Engine(source, settings=self.settings, clock=time.time)
         engine.add(await self._slots(source, engine))
@@ -110,12 +111,12 @@ class EmbeddedCluster:
     async def _ensure_system_objects(self) -> None:
         objects = system_objects(self.settings, nodes=self._nodes, zones=self._zones, version=podwire.__version__)
         assert self.server is not None
-        await apply_objects(self.server, objects, manager=APPLY_MANAGER)
+        await apply_objects(self.server, objects)
 
     async def apply(self, objects: Sequence[Json]) -> tuple[Finding, ...]:
         """Server-side apply of manifests; what the API refuses becomes a finding, the rest goes on."""
         assert self.server is not None
-        return await apply_objects(self.server, objects, manager=APPLY_MANAGER)
+        return await apply_objects(self.server, objects)
 
     async def wait_ready(self, timeout_seconds: float) -> tuple[str, ...]:
         """Wait until networking is ready; what it still waits for when the time is over (empty: ready)."""
@@ -159,26 +160,6 @@ class _NftPart:
         return last
 
 
-async def apply_objects(server: ApiServer, objects: Sequence[Json], *, manager: str) -> tuple[Finding, ...]:
-    """Server-side apply, each object on its own. Namespaces go first, the others concurrently."""
-    ordered = sorted(objects, key=lambda value: value.get("kind") != "Namespace")
-    first = [v for v in ordered if v.get("kind") == "Namespace"]
-    found = [
-        await asyncio.gather(*(_apply_one(server, v, manager) for v in part)) for part in (first, ordered[len(first) :])
-    ]
-    return tuple(finding for part in found for finding in part if finding is not None)
-
-
-async def _apply_one(server: ApiServer, value: Json, manager: str) -> Finding | None:
-    try:
-        await server.apply(value, manager=manager, force=True)
-    except StatusError as error:
-        meta = value.get("metadata") or {}
-        ref = Ref(str(value.get("kind", "")), str(meta.get("namespace", "")), str(meta.get("name", "")))
-        return Finding("PW9002", "error", ref, NOWHERE, str(error))
-    return None
-
-
 def _is_ready(state: State) -> bool:
     return not waiting_for(state.snapshot, state.plans)
 
@@ -210,25 +191,3 @@ def host_nameservers() -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(words[1] for words in lines if len(words) > 1 and words[0] == "nameserver")
-
-
-def listening_sockets(host: str) -> list[socket.socket]:
-    """One port on loopback and on the fabric's host address, so that pods reach the API server too.
-
-    The fabric's address does not exist yet when the server starts; IP_FREEBIND allows to bind it early.
-    """
-    for port in API_PORTS:
-        sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(2)]
-        try:
-            for listener, address in zip(sockets, ("127.0.0.1", host), strict=True):
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.setsockopt(socket.SOL_IP, getattr(socket, "IP_FREEBIND", 15), 1)
-                listener.bind((address, port))
-                listener.listen(1024)
-                listener.setblocking(False)
-        except OSError:
-            for listener in sockets:
-                listener.close()
-            continue
-        return sockets
-    raise OSError(f"no free port in {API_PORTS.start}-{API_PORTS.stop - 1} for the API server")

@@ -60,15 +60,15 @@ def _unreadable(file: Path, error: Exception) -> Finding:
 
 async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[State, tuple[Finding, ...]]:
     """Bring the objects up on simulated nodes: the same API server, controllers and compiler, no packets."""
-    from podwire.apiserver.server import ApiServer
-    from podwire.cluster.adapter import EmbeddedSource
-    from podwire.cluster.embedded import APPLY_MANAGER, apply_objects
+    from podwire.apiserver.server import ApiServer, ApiSettings
+    from podwire.cluster.adapter import EmbeddedSource, apply_objects
     from podwire.node.fake import FakeNodeRuntime
     from podwire.planes.envoy.fake import FakeEnvoy
 
     planes = (ImageRule("podwire/*", ("true",), "simulated"),)
     settings = Settings(images=planes, planes=False)
-    server = ApiServer(directory=None, service_cidr=settings.service_cidr, kubernetes_endpoint=settings.host_address)
+    server = ApiServer(ApiSettings(advertise=settings.host_address, service_cidr=settings.service_cidr))
+    await server.start()
     source = EmbeddedSource(server)
     engine = Engine(source, settings=settings, clock=time.time)
     engine.add(
@@ -81,8 +81,8 @@ async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[Sta
     running = asyncio.create_task(engine.run())
     try:
         system = system_objects(settings, nodes=nodes, zones=("a", "b"), version="offline")
-        await apply_objects(server, system, manager=APPLY_MANAGER)
-        findings = await apply_objects(server, objects, manager=APPLY_MANAGER)
+        await apply_objects(server, system)
+        findings = await apply_objects(server, objects)
         waiter = asyncio.create_task(engine.wait_until(lambda s: not waiting_for(s.snapshot, s.plans)))
         await asyncio.wait({waiter, running}, timeout=SETTLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         waiter.cancel()
