@@ -100,7 +100,7 @@ def addresses(cluster: "EmbeddedCluster") -> list[str]:
     state = cluster.state
     if state is None:
         return []
-    lines = []
+    lines: list[str] = []
     for unit in state.plans.services.ports.values():
         lines.extend(f"load balancer  {ip}:{unit.port}  {unit.service.key}" for ip in unit.load_balancer_ips)
         if unit.node_port and not unit.load_balancer_ips:
