@@ -25,6 +25,7 @@ from podwire.plan.zone import RecordType, reverse_name
 
 MAX_NAME = 253
 MAX_LABEL = 63
+NAME_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
 class Naming(msgspec.Struct, frozen=True):
@@ -43,6 +44,7 @@ class _Target(msgspec.Struct, frozen=True):
     protocol: str
     number: int
     origin: Origin
+    port_origin: Origin
 
 
 def compile_service_zone(
@@ -79,9 +81,12 @@ def cluster_ips(service: Service) -> tuple[str, ...]:
 
 
 def is_dns_name(text: str) -> bool:
-    """Whether ``text`` can be written as a DNS name: labels of 1 to 63 bytes, 253 in all."""
-    labels = text.split(".")
-    return len(text) <= MAX_NAME and text.isascii() and all(0 < len(label) <= MAX_LABEL for label in labels)
+    """Whether ``text`` is a lower-case host name as Services may name it: labels of 1 to 63 bytes, 253 in all."""
+    return (
+        len(text) <= MAX_NAME
+        and set(text) <= NAME_ALPHABET
+        and all(0 < len(label) <= MAX_LABEL for label in text.split("."))
+    )
 
 
 def dashed(address: str) -> str:
@@ -104,10 +109,10 @@ def _cluster_targets(service: Service, owner: str) -> Iterator[_Target]:
     for place, address in enumerate(cluster_ips(service)):
         origin = Origin(service.ref, FieldPath(f"spec.clusterIPs[{place}]"))
         if not service.spec.ports:
-            yield _Target(owner, address, "", "", 0, origin)
+            yield _Target(owner, address, "", "", 0, origin, origin)
         for index, port in enumerate(service.spec.ports):
             where = Origin(service.ref, FieldPath(f"spec.ports[{index}]"))
-            yield _Target(owner, address, port.name, port.protocol or "TCP", port.port, where)
+            yield _Target(owner, address, port.name, port.protocol or "TCP", port.port, origin, where)
 
 
 def _endpoint_targets(owner: str, slices: Sequence[EndpointSlice]) -> Iterator[_Target]:
@@ -118,9 +123,9 @@ def _endpoint_targets(owner: str, slices: Sequence[EndpointSlice]) -> Iterator[_
             if not is_dns_name(host):
                 continue
             if not ports:
-                yield _Target(host, address, "", "", 0, origin)
+                yield _Target(host, address, "", "", 0, origin, origin)
             for port in ports:
-                yield _Target(host, address, port.name or "", port.protocol or "TCP", port.port or 0, origin)
+                yield _Target(host, address, port.name or "", port.protocol or "TCP", port.port or 0, origin, origin)
 
 
 def _ready(slices: Sequence[EndpointSlice]) -> Iterator[tuple[EndpointSlice, str, tuple[str, ...], Origin]]:
@@ -151,7 +156,7 @@ def _answers(name: str, targets: Sequence[_Target], ttl: int) -> Iterator[Record
     ported = {(t.address, t.number, t.host): t for t in targets if t.number}
     weight = max(1, 100 // len(ported)) if ported else 0
     for target in ported.values():
-        yield Record(name, "SRV", ttl, f"0 {weight} {target.number} {target.host}", target.origin)
+        yield Record(name, "SRV", ttl, f"0 {weight} {target.number} {target.host}", target.port_origin)
 
 
 def _endpoint_names(targets: tuple[_Target, ...], ttl: int, shadowed: tuple[str, ...]) -> Iterator[Record]:
