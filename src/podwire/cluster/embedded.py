@@ -25,7 +25,7 @@ from podwire.engine import Engine, Slot, State, waiting_for
 from podwire.node import NodeRuntime
 from podwire.plan import Plans
 from podwire.planes.api import ApiDriver
-from podwire.planes.dns import DnsDriver, dns_argv
+from podwire.planes.dns.driver import DnsDriver, dns_argv
 from podwire.planes.envoy import EnvoyDriver, envoy_argv
 from podwire.planes.nft import NftDriver, NftPlan
 from podwire.snapshot import ImageRule, Settings

@@ -21,6 +21,7 @@ from podwire.base import EnvironmentUnfit
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 FABRICS = range(256)
+CLAIMS = Path("/run/podwire")
 
 
 class ClusterHome:
@@ -33,6 +34,7 @@ class ClusterHome:
         self.name = name
         self.path = home_path() / name
         self._lock: int | None = None
+        self._fabric_claim: int | None = None
 
     @property
     def kubeconfig(self) -> Path:
@@ -78,10 +80,11 @@ class ClusterHome:
         self._lock = lock
 
     def close(self) -> None:
-        """Release the lock."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Release the lock and the fabric."""
+        for descriptor in (self._lock, self._fabric_claim):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._lock = self._fabric_claim = None
 
     def pid(self) -> int | None:
         """The process that holds the lock, or None when none does."""
@@ -101,19 +104,34 @@ class ClusterHome:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def ensure_fabric(self) -> str:
-        """The recorded fabric, or a free one, which is then recorded."""
+        """The recorded fabric, or a free one, which is then recorded. It is ours until this process ends."""
         record = self.path / "cluster.json"
         if record.exists():
-            return str(json.loads(record.read_text())["fabric"])
-        with _home_lock():
-            taken = {other.fabric() for other in clusters()}
-            free = (f"10.89.{n}.0/24" for n in FABRICS)
-            fabric = next((f for f in free if f not in taken and not _host_uses(f)), None)
-            if fabric is None:
-                raise EnvironmentUnfit("no free fabric in 10.89.0.0/16: take a cluster down first")
-            record.write_text(json.dumps({"fabric": fabric}) + "\n")
-            record.chmod(0o600)
-        return fabric
+            fabric = self.fabric()
+            if not self._claim(fabric):
+                raise EnvironmentUnfit(f"fabric {fabric} of cluster {self.name!r} is in use by another process")
+            return fabric
+        taken = {other.fabric() for other in clusters()}
+        for number in FABRICS:
+            fabric = f"10.89.{number}.0/24"
+            if fabric not in taken and not _host_uses(fabric) and self._claim(fabric):
+                record.write_text(json.dumps({"fabric": fabric}) + "\n")
+                record.chmod(0o600)
+                return fabric
+        raise EnvironmentUnfit("no free fabric in 10.89.0.0/16: take a cluster down first")
+
+    def _claim(self, fabric: str) -> bool:
+        """Machine-wide, across homes: a lock that the kernel releases when the process ends."""
+        CLAIMS.mkdir(exist_ok=True, mode=0o700)
+        name = fabric.replace("/", "-")
+        claim = os.open(CLAIMS / f"fabric-{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(claim)
+            return False
+        self._fabric_claim = claim
+        return True
 
     def fabric(self) -> str:
         """The recorded fabric, or empty."""
@@ -130,17 +148,6 @@ def clusters() -> Iterator[ClusterHome]:
     """Every recorded cluster, by name."""
     for path in sorted(home_path().glob("*/cluster.json")):
         yield ClusterHome(path.parent.name)
-
-
-class _home_lock:
-    """Serialises the choice of a fabric between processes of one user."""
-
-    def __enter__(self) -> None:
-        self._file = os.open(home_path() / ".fabrics", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
 
 
 def _host_uses(fabric: str) -> bool:

@@ -1,0 +1,56 @@
+"""Embedded clusters for tests: up, used, gone, in a home of their own."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from podwire.cluster.embedded import EmbeddedCluster
+from podwire.cluster.home import ClusterHome
+
+READY_SECONDS = 120.0
+
+
+class NotReady(AssertionError):
+    """The cluster did not become ready; the message says what it waited for."""
+
+
+@contextmanager
+def private_home() -> Iterator[Path]:
+    """A fresh ``$PODWIRE_HOME``."""
+    before = os.environ.get("PODWIRE_HOME")
+    with tempfile.TemporaryDirectory(prefix="podwire-test-") as path:
+        os.environ["PODWIRE_HOME"] = path
+        try:
+            yield Path(path)
+        finally:
+            if before is None:
+                del os.environ["PODWIRE_HOME"]
+            else:
+                os.environ["PODWIRE_HOME"] = before
+
+
+@asynccontextmanager
+async def running_cluster(
+    objects: Sequence[dict[str, Any]], *, nodes: int = 2, refusals: bool = False
+) -> AsyncIterator[EmbeddedCluster]:
+    """An embedded cluster with ``objects`` applied and networking ready. Refused objects fail the test unless allowed."""
+    with private_home():
+        home = ClusterHome(f"t{uuid.uuid4().hex[:10]}")
+        home.open()
+        cluster = EmbeddedCluster(home, nodes=nodes)
+        try:
+            await cluster.start()
+            refused = await cluster.apply(objects)
+            if refused and not refusals:
+                raise NotReady("; ".join(map(str, refused)))
+            waiting = await cluster.wait_ready(READY_SECONDS)
+            if waiting:
+                raise NotReady("; ".join(waiting))
+            yield cluster
+        finally:
+            await cluster.close()
+            home.close()
