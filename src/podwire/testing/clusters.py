@@ -34,10 +34,8 @@ def private_home() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def running_cluster(
-    objects: Sequence[dict[str, Any]], *, nodes: int = 2, refusals: bool = False
-) -> AsyncIterator[EmbeddedCluster]:
-    """An embedded cluster with ``objects`` applied and networking ready. Refused objects fail the test unless allowed."""
+async def running_cluster(objects: Sequence[dict[str, Any]], *, nodes: int = 2) -> AsyncIterator[EmbeddedCluster]:
+    """An embedded cluster with ``objects`` applied and networking ready. Refused objects fail the test."""
     with private_home():
         home = ClusterHome(f"t{uuid.uuid4().hex[:10]}")
         home.open()
@@ -45,7 +43,7 @@ async def running_cluster(
         try:
             await cluster.start()
             refused = await cluster.apply(objects)
-            if refused and not refusals:
+            if refused:
                 raise NotReady("; ".join(map(str, refused)))
             waiting = await cluster.wait_ready(READY_SECONDS)
             if waiting:
