@@ -38,12 +38,14 @@ _INT64 = frozenset(
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
     """One node of a kind's schema.
 
-    ``fields`` maps JSON names of an object; ``item`` is the schema of a list's items or a map's values; ``default``
-    is the value server-side apply and OpenAPI assume when the field is absent (list map keys need it).
+    ``name`` and ``package`` say which struct an object is, ``fields`` maps its JSON names; ``item`` is the schema of
+    a list's items or a map's values; ``default`` is the value server-side apply and OpenAPI assume when the field is
+    absent (list map keys need it).
     """
 
     kind: SchemaKind
     name: str = ""
+    package: str = ""
     fields: Mapping[str, "Schema"] = {}
     item: "Schema | None" = None
     list_type: str = ""
@@ -77,6 +79,7 @@ def schema_of(struct: type[KubeStruct]) -> Schema:
     return Schema(
         kind="object",
         name=struct.__name__,
+        package=struct.__module__.rpartition(".")[2],
         fields=types.MappingProxyType(fields),
         required=tuple(required),
         map_type="atomic" if struct.__name__ in _ATOMIC_STRUCTS else "",
