@@ -64,7 +64,7 @@ class Journal:
         self._broken_epoch = -1
         self._last = 0
         self._thread: Thread | None = None
-        self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2)
+        self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.5)
         try:
             self._prepare()
         except sqlite3.Error as error:

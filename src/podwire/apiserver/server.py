@@ -11,6 +11,7 @@ Spec: reference/api-server.md; KEP numbers are named where they apply.
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
@@ -42,12 +43,15 @@ Json = dict[str, Any]
 
 HOUSEKEEPING_SECONDS = 60.0
 STOP_SECONDS = 1.0
+_IP_FREEBIND = 15  # linux/in.h; the socket module has no name for it
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to serve.
 
-    ``directory`` None keeps everything in memory. ``port`` 0 takes the one of the last start, or a free one.
+    ``directory`` None keeps everything in memory. ``port`` 0 takes the one of the last start, or a free one. No
+    ``addresses``: nothing listens, there are no certificates and no kubeconfig, only the in-process calls. An address
+    need not exist yet (IP_FREEBIND): the fabric's comes up while the server is already starting.
     ``advertise`` is the address (one of ``addresses``, not loopback) by which pods reach the server; empty: they
     cannot, and Service ``kubernetes`` has no endpoints.
     """
@@ -98,7 +102,7 @@ class ApiServer:
 
     async def start(self) -> None:
         """Open the store, make certificates, listen. Raises :class:`EnvironmentUnfit`."""
-        pki = self._ensure_pki()
+        pki = self._ensure_pki() if self.settings.addresses else None
         path = self.settings.directory / "objects.sqlite" if self.settings.directory else None
         self.store = Store.open(path)
         try:
@@ -107,15 +111,17 @@ class ApiServer:
             await self.stop()
             raise
 
-    async def _serve(self, pki: Pki) -> None:
+    async def _serve(self, pki: Pki | None) -> None:
         objects = Objects(self.store, Allocator(self.settings.service_cidr, self._chance.pick))
-        self.verbs = Verbs(objects, self._chance, root_certificate=pki.ca.read_text())
-        await self._listen(pki)
+        self.verbs = Verbs(objects, self._chance, root_certificate=pki.ca.read_text() if pki else "")
+        if pki is not None:
+            await self._listen(pki)
         bootstrap(self.verbs, self.settings.advertise, self.port)
         await self.store.settled(self.store.head_rv)
         self._chores = asyncio.create_task(self._housekeeping())
-        url = f"https://{self.settings.addresses[0]}:{self.port}"
-        self._kubeconfig = Kubeconfig.of(self.settings.cluster, url, pki)
+        if pki is not None:
+            url = f"https://{self.settings.addresses[0]}:{self.port}"
+            self._kubeconfig = Kubeconfig.of(self.settings.cluster, url, pki)
 
     async def stop(self) -> None:
         """End watches and connections, commit what is under way, release files and sockets."""
@@ -231,7 +237,7 @@ class ApiServer:
         loop = asyncio.get_running_loop()
         assert self._web is not None
         try:
-            return await loop.create_server(self._web, address, self.port, ssl=context, reuse_address=True)
+            return await loop.create_server(self._web, sock=_socket(address, self.port), ssl=context)
         except OSError as error:
             if self.settings.port == 0 and not self._sockets and self.port:
                 self.port = 0  # somebody took the port of the last start
@@ -265,6 +271,18 @@ def _place(value: Json) -> tuple[Kind, str, str]:
         raise bad_request(f'no kind "{value.get("kind", "")}" is registered')
     meta = value.get("metadata") or {}
     return kind, (meta.get("namespace") or "default") if kind.namespaced else "", meta.get("name") or ""
+
+
+def _socket(address: str, port: int) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        opened.bind((address, port))
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def _tls(pki: Pki) -> ssl.SSLContext:
