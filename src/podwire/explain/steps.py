@@ -43,7 +43,9 @@ class Branch(msgspec.Struct, frozen=True):
     def verdict(self) -> Verdict:
         """Denied as soon as one hop denies; unknown when a fact is missing."""
         verdicts = {hop.verdict for hop in self.hops}
-        return "denied" if "denied" in verdicts else "unknown" if "unknown" in verdicts else "allowed"
+        if "denied" in verdicts:
+            return "denied"
+        return "unknown" if "unknown" in verdicts or self.observes == "unknown" else "allowed"
 
 
 class Party(msgspec.Struct, frozen=True, order=True):
