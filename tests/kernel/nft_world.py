@@ -4,6 +4,7 @@ Addresses: the host (outside the cluster) 10.89.0.1, nodes 10.89.0.2 and .3, pod
 addresses 10.89.9.0/24. Every pod answers on TCP and UDP ``PORTS`` with its name and the client address it saw.
 """
 
+import asyncio
 import errno
 import itertools
 import os
@@ -13,11 +14,16 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from functools import partial, wraps
+from typing import Any, NamedTuple, ParamSpec
+
+import msgspec
 
 from podwire.base import NOWHERE, Cidr, Origin, Ref
-from podwire.plan import Endpoint, ServiceNode, node_netns
+from podwire.plan import Endpoint, PolicyPlan, ServiceNode, ServicePlan, ServicePort, node_netns
+from podwire.planes.nft import NftPlan
 from podwire.planes.nft.netns import run_in_netns
 
 PORTS = (80, 443, 8080, 9000)
@@ -25,6 +31,10 @@ HOST = "10.89.0.1"
 NODES = {"node-a": "10.89.0.2", "node-b": "10.89.0.3"}
 ZONES = {"node-a": "a", "node-b": "b"}
 PATIENCE_SECONDS = 0.7
+
+NO_POLICY = PolicyPlan(pods={}, cidrs={}, ports=(), rule_sets={}, decisions={})
+
+P = ParamSpec("P")
 
 _numbers = itertools.count()
 
@@ -44,6 +54,43 @@ class Seen(NamedTuple):
     what: str
     by: str = ""
     client: str = ""
+
+
+def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async test in a loop of its own."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+def change_netns(verb: str, name: str) -> None:
+    """``ip netns add`` or ``del``; deleting what is not there is fine."""
+    subprocess.run(["ip", "netns", verb, name], check=verb == "add", capture_output=verb != "add")
+
+
+def service(name: str, address: str, *endpoints: Endpoint, **fields: Any) -> ServicePort:
+    """A Service port 80/TCP with one cluster IP, unless ``fields`` say otherwise."""
+    ref = Ref("Service", "t", name)
+    plain = ServicePort(
+        origin=Origin(ref),
+        service=ref,
+        port_name="",
+        protocol="TCP",
+        port=80,
+        node_port=0,
+        cluster_ips=(address,),
+        load_balancer_ips=(),
+        external_ips=(),
+        affinity_seconds=0,
+        internal_local=False,
+        external_local=False,
+        source_ranges=(),
+        endpoints=endpoints,
+    )
+    return msgspec.structs.replace(plain, **fields)
 
 
 class World:
@@ -88,6 +135,16 @@ class World:
         """First address of a pod, a node or ``host``."""
         return HOST if place == "host" else NODES.get(place) or self.pods[place][1]
 
+    def plan(self, *units: ServicePort, policy: PolicyPlan = NO_POLICY) -> NftPlan:
+        """A plan of these Service ports on the two nodes."""
+        services = ServicePlan(
+            ports={u.key: u for u in units},
+            nodes=self.nodes,
+            service_cidrs=(Cidr.parse("10.96.0.0/12"),),
+            cluster_cidrs=(Cidr.parse("10.244.0.0/16"),),
+        )
+        return NftPlan(services, policy)
+
     @property
     def nodes(self) -> dict[str, ServiceNode]:
         """The nodes as the Service plan has them."""
@@ -118,9 +175,8 @@ class World:
         )
 
     def probe(self, *probes: Probe) -> list[Seen]:
-        """All connections at once; what seems dropped is tried once more, alone and longer, before it is believed."""
-        seen = probe_all([(self.netns(p.place), p) for p in probes], PATIENCE_SECONDS)
-        return seen
+        """All connections at once; an answer that does not come counts as dropped."""
+        return probe_all([(self.netns(p.place), p) for p in probes], PATIENCE_SECONDS)
 
     def socket(self, place: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
         """A socket in a place."""
@@ -158,7 +214,7 @@ class World:
                 f"link add {pod} type veth peer name eth0 netns {self.netns(pod)}",
                 f"addr add 169.254.1.1/32 dev {pod}",
                 f"link set {pod} up",
-                f"route add {address}/32 dev {pod}",
+                f"route add {address}/32 dev {pod} src {NODES[name]}",
             ]
         _batch(node, netns)
         run_in_netns(netns, _allow_forwarding)
@@ -283,17 +339,22 @@ def _start(probes: Sequence[tuple[str, Probe]]) -> Iterable[tuple[int, socket.so
     for index, (netns, probe) in enumerate(probes):
         by_netns.setdefault(netns, []).append((index, probe))
     for netns, members in by_netns.items():
-        wanted = [p.protocol for _, p in members]
-        sockets = run_in_netns(netns, lambda wanted=wanted: [_make(protocol) for protocol in wanted])
+        sockets = run_in_netns(netns, partial(_make_all, [p.protocol for _, p in members]))
         for (index, probe), made in zip(members, sockets, strict=True):
             code = made.connect_ex((probe.address, probe.port))
             if probe.protocol == "UDP" and code == 0:
-                made.send(b"hello")
+                # Dropped or refused in a node's own output is "not permitted"; the refusal itself comes as ICMP.
+                with suppress(PermissionError):
+                    made.send(b"hello")
             if code in (0, errno.EINPROGRESS):
                 yield index, made
             else:
                 made.close()
                 yield index, Seen("refuse" if code == errno.ECONNREFUSED else errno.errorcode[code])
+
+
+def _make_all(protocols: list[str]) -> list[socket.socket]:
+    return [_make(protocol) for protocol in protocols]
 
 
 def _make(protocol: str) -> socket.socket:

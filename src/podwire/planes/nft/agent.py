@@ -21,7 +21,8 @@ from podwire.planes.nft.netns import identify_netns, run_in_netns
 from podwire.planes.nft.nftlib import Session
 from podwire.planes.nft.tables import NP, SVC, NodeTables, UdpFlows
 
-_PROBE = f"list chain ip {SVC} dispatch\nlist chain ip {NP} forward\n"
+_PROBES = (f"list chain ip {SVC} dispatch", f"list chain ip {NP} forward")
+"""Two commands, run apart: nft 1.0.6 reads only one of the tables when both are listed in one go."""
 
 _ICMP_SYSCTL = "/proc/sys/net/ipv4/icmp_ratelimit"
 """Port unreachable is rate-limited per peer: the seventh quick UDP refusal would look like a drop."""
@@ -141,7 +142,7 @@ class NodeAgent:
         if not transaction.changes:
             self._machine.reset()
             raise PodwireError(f"{self.netns}: the kernel refuses the rules: {words}")
-        if not transaction.preamble and self._session.run(_PROBE):
+        if not transaction.preamble and any(self._session.run(probe) for probe in _PROBES):
             raise _Wiped
         if transaction.preamble or len(transaction.units) > 1:
             for half in transaction.split():

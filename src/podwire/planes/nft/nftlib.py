@@ -16,6 +16,7 @@ from podwire.planes.nft.netns import FOLDER, run_in_netns
 
 _NAMES = ("libnftables.so.1", "libnftables.so")
 _COMMAND_SECONDS = 60
+_NO_DNS = 1
 
 
 class Session(Protocol):
@@ -74,6 +75,8 @@ class LibrarySession:
                 raise EnvironmentUnfit("libnftables gives no context (fix: allow netlink sockets of type netfilter)")
             handle.nft_ctx_buffer_output(context)
             handle.nft_ctx_buffer_error(context)
+            if hasattr(handle, "nft_ctx_input_set_flags"):  # nft 1.0.8: never ask DNS what a broken address means
+                handle.nft_ctx_input_set_flags(ctypes.c_void_p(context), _NO_DNS)
         return context
 
     def run(self, text: str) -> str:
