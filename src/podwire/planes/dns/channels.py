@@ -86,7 +86,7 @@ class Channels:
         deliver, tcp = item.client
         if item.response is None:
             self._complain("no answer", item.why)
-            deliver(fail(item.forward, item.why))
+            deliver(fail(item.forward, item.why, rcode=item.rcode))
         elif not (tcp and item.response[2] & 2 and self._ask_by_tcp(item.forward, deliver)):
             deliver(complete(item.forward, item.response))
 
@@ -103,7 +103,7 @@ class Channels:
                     packet, source = sock.recvfrom(LARGEST)
                 except OSError:
                     return
-                for done in self._forwarder.receive(channel, packet, source[0]):
+                for done in self._forwarder.receive(channel, packet, source[:2]):
                     self._carry_out(done)
 
         return receive

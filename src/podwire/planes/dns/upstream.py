@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from podwire.planes.dns.machine import Forward
-from podwire.planes.dns.wire import Malformed, skip_name
+from podwire.planes.dns.wire import REFUSED, SERVFAIL, Malformed, skip_name
 
 MAX_IN_FLIGHT = 1000
 RESEND_SECONDS = 0.6
@@ -36,12 +36,13 @@ class Send(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A request is over: ``response`` is the upstream's message, or None with the reason."""
+    """A request is over: ``response`` is the upstream's message, or None with the reason and the code to reply."""
 
     forward: Forward
     client: Client
     response: bytes | None
     why: str = ""
+    rcode: int = SERVFAIL
 
 
 class _Flight:
@@ -56,7 +57,7 @@ class _Flight:
         self.channel = channel
         self.deadline = deadline
         self.question = question_of(packet)
-        self.asked: set[str] = set()
+        self.asked: set[Address] = set()
         self.attempts = 0
         self.waiting: list[tuple[Forward, Client]] = []
 
@@ -90,12 +91,12 @@ class Forwarder:
         if not self.upstreams or not self.channels:
             return Done(forward, client, None, "no upstream resolver can be reached from here")
         if len(self._by_ident) >= MAX_IN_FLIGHT:
-            return Done(forward, client, None, f"{MAX_IN_FLIGHT} requests are waiting for upstreams already")
+            return Done(forward, client, None, f"{MAX_IN_FLIGHT} requests are waiting for upstreams already", REFUSED)
         flight = self._launch(key, forward.request, now)
         flight.waiting.append((forward, client))
         return self._attempt(flight, now)
 
-    def receive(self, channel: int, packet: bytes, source: str) -> tuple[Done, ...]:
+    def receive(self, channel: int, packet: bytes, source: Address) -> tuple[Done, ...]:
         """Take in a packet from outside: the requests it ends, none when it is not for us (rule 2)."""
         flight = self._by_ident.get((channel, packet[:2]))
         if flight is None or len(packet) < 12 or not packet[2] & 0x80 or source not in flight.asked:
@@ -116,7 +117,8 @@ class Forwarder:
                 due.append(self._attempt(flight, now))
                 continue
             self._land(flight)
-            why = f"no answer from {', '.join(sorted(flight.asked))} within {self.give_up_seconds:g} s"
+            asked = ", ".join(sorted(host for host, _ in flight.asked))
+            why = f"no answer from {asked} within {self.give_up_seconds:g} s"
             due.extend(Done(forward, client, None, why) for forward, client in flight.waiting)
         return tuple(due)
 
@@ -137,7 +139,7 @@ class Forwarder:
     def _attempt(self, flight: _Flight, now: float) -> Send:
         upstream = self.upstreams[flight.attempts % len(self.upstreams)]
         flight.attempts += 1
-        flight.asked.add(upstream[0])
+        flight.asked.add(upstream)
         self._counter += 1
         heappush(self._timers, (min(now + RESEND_SECONDS, flight.deadline), self._counter, flight))
         return Send(flight.channel, upstream, flight.packet)
