@@ -96,6 +96,13 @@ class File(msgspec.Struct, frozen=True):
     mode: int = 0o644
 
 
+class Dir(msgspec.Struct, frozen=True):
+    """An empty, writable directory. Directories of one pod with the same ``volume`` are one directory."""
+
+    path: str
+    volume: str
+
+
 class Container(msgspec.Struct, frozen=True):
     """One container of a pod."""
 
@@ -105,6 +112,7 @@ class Container(msgspec.Struct, frozen=True):
     work: Work
     env: tuple[tuple[str, str], ...] = ()
     files: tuple[File, ...] = ()
+    dirs: tuple[Dir, ...] = ()
     readiness: Probe | None = None
     liveness: Probe | None = None
     startup: Probe | None = None

@@ -11,7 +11,7 @@ import msgspec
 
 from podwire.base import Ref
 from podwire.engine import State
-from podwire.explain import Party, Target, World, trace
+from podwire.explain import Party, Target, Trace, World, trace
 from podwire.kube import Pod
 from podwire.plan import node, pod_netns
 from podwire.testing.probes import Observation, Probe, send_probes
@@ -45,11 +45,11 @@ async def find_mismatches(state: State) -> tuple[int, list[Mismatch]]:
     """How many packets were sent, and every mismatch."""
     cases = list(make_cases(state))
     observed = await send_probes([case.probe for case in cases])
-    wrong = [Mismatch(c, observed[c.probe]) for c in cases if not _agrees(c.predicted, observed[c.probe])]
+    wrong = [Mismatch(c, observed[c.probe]) for c in cases if not agrees(c.predicted, observed[c.probe])]
     return len(cases), wrong
 
 
-def _agrees(predicted: frozenset[Observation], observed: Observation) -> bool:
+def agrees(predicted: frozenset[Observation], observed: Observation) -> bool:
     """An anonymous answer (a program, not a stand-in) agrees with any connection."""
     if observed in predicted:
         return True
@@ -63,11 +63,15 @@ def make_cases(state: State) -> Iterator[Case]:
     for source, netns in _sources(world):
         for address, port, protocol in targets:
             target = Target(address, port, protocol)  # type: ignore[arg-type]
-            found = trace(world, source, target)
-            predicted = frozenset(
-                Observation(b.observes, b.pod.key if b.pod and b.observes == "connects" else "") for b in found.branches
-            )
+            predicted = predicted_by(trace(world, source, target))
             yield Case(source, target, Probe(netns, address, port, protocol), predicted)
+
+
+def predicted_by(found: Trace) -> frozenset[Observation]:
+    """What a trace says a client may observe, with the pod that answers."""
+    return frozenset(
+        Observation(b.observes, b.pod.key if b.pod and b.observes == "connects" else "") for b in found.branches
+    )
 
 
 def _sources(world: World) -> Iterator[tuple[Party, str]]:

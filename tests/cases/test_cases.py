@@ -1,0 +1,29 @@
+"""Every case at compile depth (golden files) and at kernel depth (each question is a packet)."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from podwire.testing.cases import run_in_kernel, run_offline
+
+CASES = sorted(path.parent for path in Path(__file__).parent.rglob("objects.yaml"))
+
+
+def name(case: Path) -> str:
+    return str(case.relative_to(Path(__file__).parent))
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_compiles_to_its_goldens(case: Path, request: pytest.FixtureRequest) -> None:
+    found = asyncio.run(run_offline(case))
+    if request.config.getoption("--golden"):
+        for file, text in found.items():
+            (case / file).write_text(text)
+    assert found == {file: (case / file).read_text() for file in found}
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_packets_do_what_the_traces_say(case: Path) -> None:
+    assert not asyncio.run(run_in_kernel(case))
