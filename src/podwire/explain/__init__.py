@@ -7,7 +7,7 @@ packets to prove it.
 from podwire.explain.parties import Unclear, parse_source, parse_target
 from podwire.explain.steps import Branch, Hop, Party, Target, Trace
 from podwire.explain.text import format_trace, group_branches, trace_to_dict
-from podwire.explain.trace import trace
+from podwire.explain.trace import resolve, trace
 from podwire.explain.world import World
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "group_branches",
     "parse_source",
     "parse_target",
+    "resolve",
     "trace",
     "trace_to_dict",
 ]

@@ -29,6 +29,15 @@ def trace(world: World, source: Party, target: Target, *, assumptions: tuple[str
     return Trace(source, target, (*hops, *way), branches, assumptions)
 
 
+def resolve(world: World, source: Party, target: Target) -> Target | None:
+    """The target with the address its name resolves to from ``source``; None when it does not resolve."""
+    if is_address(target.host):
+        return target
+    find = _resolve_for_pod if source.pod else _resolve_for_host
+    _, address, ended = find(world, source, target)
+    return msgspec.structs.replace(target, host=address) if ended is None else None
+
+
 Resolved = tuple[tuple[Hop, ...], str, Branch | None]
 
 
