@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from podwire.kube.core import IntOrString
 from podwire.kube.meta import Condition, KubeObject, LabelSelector
-from podwire.kube.pods import ATOMIC, PodTemplateSpec
+from podwire.kube.pods import PodTemplateSpec
 from podwire.kube.struct import KubeStruct, api
 
 CONDITIONS = api(merge_key="type", list_type="map", list_map_keys=("type",))
@@ -112,7 +112,9 @@ class StatefulSetSpec(KubeStruct, frozen=True):
     replicas: int | None = None
     selector: Annotated[LabelSelector, api(required=True)] = LabelSelector()
     template: Annotated[PodTemplateSpec, api(required=True)] = PodTemplateSpec()
-    volume_claim_templates: Annotated[tuple[dict[str, Any], ...], ATOMIC] = ()
+    volume_claim_templates: Annotated[
+        tuple[dict[str, Any], ...], api(list_type="atomic", parts="PersistentVolumeClaimTemplate")
+    ] = ()
     service_name: str = ""
     pod_management_policy: str = ""
     update_strategy: StatefulSetUpdateStrategy = StatefulSetUpdateStrategy()

@@ -67,7 +67,7 @@ _SERVICE_PORT: Docs = {
 
 _POD_SPEC: Docs = {
     "containers": "Containers of the pod; they share one network namespace, so one address and one set of ports.",
-    "initContainers": "Containers that run before the others, one after the other; restartPolicy Always makes a sidecar.",
+    "initContainers": "Containers that run before the others, in order; restartPolicy Always makes a sidecar.",
     "restartPolicy": "Always, OnFailure or Never. Default Always.",
     "nodeName": "Node the pod runs on.",
     "nodeSelector": "Labels a node must have.",
@@ -135,7 +135,7 @@ _PEER: Docs = {
 }
 
 _POLICY_PORT: Docs = {
-    "port": "Port of the pod after translation (the targetPort, not the Service's), by number or name; all when absent.",
+    "port": "Port of the pod after translation (targetPort), by number or name; all when absent.",
     "endPort": "Last port of a range that begins at port.",
     "protocol": "TCP, UDP or SCTP. Default TCP.",
 }

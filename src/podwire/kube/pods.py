@@ -179,11 +179,11 @@ class Container(KubeStruct, frozen=True):
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
-    lifecycle: dict[str, Any] | None = None
+    lifecycle: Annotated[dict[str, Any] | None, api(parts="Lifecycle")] = None
     termination_message_path: str = ""
     termination_message_policy: str = ""
     image_pull_policy: str = ""
-    security_context: dict[str, Any] | None = None
+    security_context: Annotated[dict[str, Any] | None, api(parts="SecurityContext")] = None
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
@@ -222,16 +222,16 @@ class Volume(KubeStruct, frozen=True):
     """A named volume; kinds of source podwire does not mount are kept as they are and reported."""
 
     name: Annotated[str, api(required=True)] = ""
-    empty_dir: dict[str, Any] | None = None
+    empty_dir: Annotated[dict[str, Any] | None, api(parts="EmptyDirVolumeSource")] = None
     config_map: ConfigMapVolumeSource | None = None
     secret: SecretVolumeSource | None = None
-    projected: dict[str, Any] | None = None
-    downward_api: dict[str, Any] | None = None
-    host_path: dict[str, Any] | None = None
-    persistent_volume_claim: dict[str, Any] | None = None
-    ephemeral: dict[str, Any] | None = None
-    csi: dict[str, Any] | None = None
-    nfs: dict[str, Any] | None = None
+    projected: Annotated[dict[str, Any] | None, api(parts="ProjectedVolumeSource")] = None
+    downward_api: Annotated[dict[str, Any] | None, api(parts="DownwardAPIVolumeSource")] = None
+    host_path: Annotated[dict[str, Any] | None, api(parts="HostPathVolumeSource")] = None
+    persistent_volume_claim: Annotated[dict[str, Any] | None, api(parts="PersistentVolumeClaimVolumeSource")] = None
+    ephemeral: Annotated[dict[str, Any] | None, api(parts="EphemeralVolumeSource")] = None
+    csi: Annotated[dict[str, Any] | None, api(parts="CSIVolumeSource")] = None
+    nfs: Annotated[dict[str, Any] | None, api(parts="NFSVolumeSource")] = None
     image: dict[str, Any] | None = None
     aws_elastic_block_store: dict[str, Any] | None = None
     azure_disk: dict[str, Any] | None = None
@@ -311,30 +311,38 @@ class PodSpec(KubeStruct, frozen=True):
     host_ipc: bool = False
     host_users: bool | None = None
     share_process_namespace: bool | None = None
-    security_context: dict[str, Any] | None = None
+    security_context: Annotated[dict[str, Any] | None, api(parts="PodSecurityContext")] = None
     image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], BY_NAME] = ()
     hostname: str = ""
     subdomain: str = ""
-    affinity: dict[str, Any] | None = None
+    affinity: Annotated[dict[str, Any] | None, api(parts="Affinity")] = None
     scheduler_name: str = ""
     tolerations: Annotated[tuple[Toleration, ...], ATOMIC] = ()
     host_aliases: Annotated[tuple[HostAlias, ...], api(merge_key="ip", list_type="map", list_map_keys=("ip",))] = ()
     priority_class_name: str = ""
     priority: int | None = None
     dns_config: PodDNSConfig | None = None
-    readiness_gates: Annotated[tuple[dict[str, Any], ...], ATOMIC] = ()
+    readiness_gates: Annotated[tuple[dict[str, Any], ...], api(list_type="atomic", parts="PodReadinessGate")] = ()
     runtime_class_name: str | None = None
     enable_service_links: bool | None = None
     preemption_policy: str | None = None
     overhead: dict[str, str | int | float] = {}
     topology_spread_constraints: Annotated[
         tuple[dict[str, Any], ...],
-        api(merge_key="topologyKey", list_type="map", list_map_keys=("topologyKey", "whenUnsatisfiable")),
+        api(
+            merge_key="topologyKey",
+            list_type="map",
+            list_map_keys=("topologyKey", "whenUnsatisfiable"),
+            parts="TopologySpreadConstraint",
+        ),
     ] = ()
     hostname_override: str | None = None
     set_hostname_as_fqdn: bool | None = None
     os: dict[str, Any] | None = None
-    scheduling_gates: Annotated[tuple[dict[str, Any], ...], BY_NAME] = ()
+    scheduling_gates: Annotated[
+        tuple[dict[str, Any], ...],
+        api(merge_key="name", list_type="map", list_map_keys=("name",), parts="PodSchedulingGate"),
+    ] = ()
     resource_claims: Annotated[tuple[dict[str, Any], ...], BY_NAME] = ()
     resources: ResourceRequirements | None = None
     scheduling_group: dict[str, Any] | None = None

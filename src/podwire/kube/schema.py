@@ -137,6 +137,10 @@ def _type_schema(annotation: Any, extra: dict[str, Any]) -> Schema:
         return _union_schema(annotation, extra)
     if origin is tuple:
         return Schema(kind="list", item=_type_schema(get_args(annotation)[0], extra))
+    if origin is dict and extra.get("parts"):
+        from podwire.kube import pod_parts  # described only when a schema is asked for
+
+        return schema_of(getattr(pod_parts, extra["parts"]))
     if origin is dict:
         value = _type_schema(get_args(annotation)[1], extra)
         return Schema(kind="any", format="object") if value.kind == "any" else Schema(kind="map", item=value)

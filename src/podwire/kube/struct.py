@@ -52,12 +52,14 @@ def api(  # noqa: PLR0913 - one keyword for each schema fact a field can carry
     map_type: str = "",
     format: str = "",
     deprecated: bool = False,
+    parts: str = "",
 ) -> msgspec.Meta:
     """Schema facts of a field: ``x-kubernetes-*`` extensions, required, description.
 
     ``patch_merge`` merges a list of plain values in a strategic merge patch (lists with a merge key always merge);
     ``map_type="atomic"`` makes server-side apply own an object or map as one value; ``format`` narrows a scalar
-    (``int64``, ``date-time``, ``byte``, ``quantity``), and for a map or list its values.
+    (``int64``, ``date-time``, ``byte``, ``quantity``), and for a map or list its values; ``parts`` names the struct of
+    ``pod_parts.py`` that describes a value kept as a dict.
     """
     extra: dict[str, Any] = {
         "required": required,
@@ -69,5 +71,6 @@ def api(  # noqa: PLR0913 - one keyword for each schema fact a field can carry
         "map_type": map_type,
         "format": format,
         "deprecated": deprecated,
+        "parts": parts,
     }
     return msgspec.Meta(description=doc or None, extra={k: v for k, v in extra.items() if v})
