@@ -1,0 +1,115 @@
+"""What the parts of one pod share: its unit, where it lives, and the services of the runtime."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+from podwire.base import stable_hash
+from podwire.node.certificate import StandInTls
+from podwire.node.checks import Checker
+from podwire.node.fabric import netns_of
+from podwire.node.launch import Launcher, Request
+from podwire.node.logs import LogStore
+from podwire.plan import EventFact, node_netns
+from podwire.plan.node import Container, Pod
+
+_STANDARD_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Services:
+    """What all pods of a runtime use."""
+
+    def __init__(self, *, logs: LogStore, launcher: Launcher, checker: Checker, tls: StandInTls) -> None:
+        """Plain parts, made by the runtime."""
+        self.logs = logs
+        self.launcher = launcher
+        self.checker = checker
+        self.tls = tls
+
+
+class PodContext:
+    """One pod: its newest unit, its address, and how to speak up. Times are seconds since the epoch."""
+
+    def __init__(
+        self,
+        cluster: str,
+        unit: Pod,
+        address: str,
+        *,
+        services: Services,
+        emit: Callable[[EventFact], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """``emit`` takes an event; ``changed`` says that the pod's fact may be another one now."""
+        self.unit = unit
+        self.address = address
+        self.netns = netns_of(cluster, unit)
+        self.node_netns = node_netns(cluster, unit.node)
+        self.services = services
+        self.changed = changed
+        self.taken: dict[tuple[int, str], str] = {}
+        self._emit = emit
+        self._said: set[tuple[str, str]] = set()
+
+    def now(self) -> float:
+        """The time."""
+        return time.time()
+
+    def event(self, kind: Literal["Normal", "Warning"], reason: str, message: str, *, source: str = "kubelet") -> None:
+        """An event on the pod."""
+        ref, uid = self.unit.pod, self.unit.uid
+        self._emit(EventFact("Pod", ref.namespace, ref.name, uid, kind, reason, message, source, self.now()))
+
+    def event_once(self, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """As :meth:`event`, but the same words only once in the pod's life."""
+        if (reason, message) not in self._said:
+            self._said.add((reason, message))
+            self.event(kind, reason, message, source="podwire")
+
+    def container_id(self, container: str, run: int) -> str:
+        """A stable name of one run of a container."""
+        return f"podwire://{stable_hash(f'{self.unit.uid}/{container}/{run}', size_bytes=16)}"
+
+    def request(self, container: Container, argv: tuple[str, ...], *, cwd: str = "", tty: bool = False) -> Request:
+        """A program as this container would see it: environment, files, names."""
+        files = [(f.path, f.mode, f.content) for f in container.files]
+        mine = {path for path, _, _ in files}
+        files += [f for f in self._name_files() if f[0] not in mine]
+        return Request(
+            self.netns,
+            argv,
+            self._environment(container, tty=tty),
+            cwd=cwd,
+            hostname=self.unit.hostname[:64],
+            files=tuple(files),
+            tty=tty,
+        )
+
+    def _environment(self, container: Container, *, tty: bool) -> dict[str, str]:
+        own = [part for part in os.environ.get("PATH", "").split(":") if part]
+        path = ":".join(dict.fromkeys([*own, *_STANDARD_PATH.split(":")]))
+        base = {"PATH": path, "HOME": "/root", "HOSTNAME": self.unit.hostname}
+        return base | ({"TERM": "xterm"} if tty else {}) | dict(container.env)
+
+    def _name_files(self) -> list[tuple[str, int, bytes]]:
+        files = [
+            ("/etc/hosts", 0o644, render_hosts(self.unit, self.address).encode()),
+            ("/etc/hostname", 0o644, f"{self.unit.hostname}\n".encode()),
+        ]
+        if self.unit.resolv_conf:
+            files.append(("/etc/resolv.conf", 0o644, self.unit.resolv_conf.encode()))
+        return files
+
+
+def render_hosts(pod: Pod, address: str) -> str:
+    """/etc/hosts as a kubelet writes it: localhost, the pod itself, then what the plan adds."""
+    lines = [
+        "# Kubernetes-managed hosts file.",
+        "127.0.0.1\tlocalhost",
+        "::1\tlocalhost ip6-localhost ip6-loopback",
+    ]
+    if not any(pod.hostname in names for _, names in pod.hosts):
+        lines.append(f"{address}\t{pod.hostname}")
+    lines += ["\t".join((entry, *names)) for entry, names in pod.hosts if "localhost" not in names]
+    return "\n".join(lines) + "\n"

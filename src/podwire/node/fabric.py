@@ -1,0 +1,247 @@
+"""The wires: one edge namespace with a bridge, the host and the nodes on it, and a routed link to every pod.
+
+Everything here blocks and runs in one thread (the runtime's), because entering namespaces is per thread.
+
+Rules:
+
+1. Host and nodes are ports of one bridge in the edge namespace; the host has the fabric's first address. On the host
+   there is exactly one link and the routes of ``NodePlan.routes``, nothing else.
+2. Nodes reach each other's pods by static routes (host-gw). A pod has a /32 address, its default route goes to
+   169.254.1.1, which is answered by a permanent neighbour entry: no ARP, and traffic between pods of one node crosses
+   the node's forward hook (services reference, section 6.2).
+3. Loose reverse path filtering, no redirects: a packet for a virtual address may leave by the interface it came in by.
+4. The edge namespace's name has a dot in front, which no node name can have.
+"""
+
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from podwire.base import Cidr, EnvironmentUnfit, PodwireError, stable_hash
+from podwire.node import netlink, netns
+from podwire.plan import node as plan
+from podwire.plan import node_netns, pod_netns
+
+GATEWAY: Final = "169.254.1.1"
+GATEWAY_MAC: Final = bytes([0xEE] * 6)
+ETH0_INDEX: Final = 100
+BRIDGE_INDEX: Final = 10
+_POD_LINKS: Final = 1000
+_POD_SYSCTLS = (
+    ("ipv6/conf/default/disable_ipv6", "1"),
+    ("ipv4/ip_unprivileged_port_start", "0"),
+    ("ipv4/ping_group_range", "0 2147483647"),
+)
+_NODE_SYSCTLS = (
+    *_POD_SYSCTLS,
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/conf/all/rp_filter", "2"),
+    ("ipv4/conf/default/rp_filter", "2"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+    ("ipv4/conf/all/route_localnet", "1"),
+    ("netfilter/nf_conntrack_tcp_be_liberal", "1"),
+)
+
+
+def edge_netns(cluster: str) -> str:
+    """Name of the namespace that holds the bridge."""
+    return node_netns(cluster, ".edge")
+
+
+def host_link(cluster: str) -> str:
+    """Name of the one interface a cluster has on the host (at most 15 bytes)."""
+    return f"pw{stable_hash(cluster, size_bytes=4)}"
+
+
+def host_address(fabric: str) -> str:
+    """First address of the nodes' subnet."""
+    return str(Cidr.parse_lenient(fabric).network.network_address + 1)
+
+
+def netns_of(cluster: str, pod: plan.Pod) -> str:
+    """The namespace a pod's sockets belong to: its own, or its node's."""
+    return node_netns(cluster, pod.node) if pod.host_network else pod_netns(cluster, pod.pod, pod.uid)
+
+
+def _mac_of(address: str) -> bytes:
+    return b"\x0a\x58" + socket.inet_aton(address)
+
+
+class _NodeEnd(msgspec.Struct):
+    """What a node's namespace needs to be talked to."""
+
+    unit: plan.Node
+    socket: netlink.Netlink
+    port: str
+    next_link: int = _POD_LINKS
+
+
+class Fabric:
+    """Builds and removes the wires of one cluster. Not thread safe."""
+
+    def __init__(self, cluster: str, fabric: str) -> None:
+        """Nothing happens before :meth:`open`."""
+        self.cluster = cluster
+        self.block = Cidr.parse_lenient(fabric)
+        self.host = host_address(fabric)
+        self._edge: netlink.Netlink | None = None
+        self._host: netlink.Netlink | None = None
+        self._nodes: dict[str, _NodeEnd] = {}
+        self._links: dict[str, str] = {}
+        self._routes: dict[str, str] = {}
+        self._peers: dict[str, dict[str, str]] = {}
+        self._next_port = 0
+
+    def open(self) -> None:
+        """The edge namespace, its bridge and the host's link."""
+        if self._edge is not None:
+            return
+        name = host_link(self.cluster)
+        self._refuse_taken_fabric(name)
+        self._host = netlink.Netlink()
+        self._host.send([netlink.delete_link(name)])
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with netns.created(edge_netns(self.cluster)):
+                netns.set_sysctls(_POD_SYSCTLS)
+                self._edge = netlink.Netlink()
+                host_end = netlink.Peer(name, 0, home)
+                bridge = netlink.add_bridge("br0", index=BRIDGE_INDEX)
+                link = netlink.add_veth("host", host_end, index=11, master=BRIDGE_INDEX)
+                self._edge.send([netlink.set_up(1), bridge, link])
+        finally:
+            os.close(home)
+        index = socket.if_nametoindex(name)
+        self._host.send([netlink.set_up(index), netlink.add_address(index, self.host, self.block.length)])
+
+    def _refuse_taken_fabric(self, own: str) -> None:
+        mask = (0xFFFFFFFF << (32 - self.block.length)) & 0xFFFFFFFF
+        wanted = (socket.htonl(self.block.base), socket.htonl(mask))
+        with open("/proc/net/route", encoding="ascii") as table:
+            rows = [line.split() for line in table][1:]
+        for row in rows:
+            if (int(row[1], 16), int(row[7], 16)) == wanted and row[0] != own:
+                raise EnvironmentUnfit(
+                    f"the node subnet {self.block} is already routed to {row[0]}; choose another one"
+                )
+
+    def add_node(self, unit: plan.Node) -> None:
+        """A node's namespace with its link to the bridge and its default route to the host."""
+        assert self._edge is not None
+        if unit.name in self._nodes:
+            self.remove_node(unit.name)
+        self._next_port += 1
+        port, port_index = f"n{self._next_port}", 100 + self._next_port
+        name = node_netns(self.cluster, unit.name)
+        with netns.created(name) as descriptor:
+            netns.set_sysctls(_NODE_SYSCTLS)
+            peer = netlink.Peer("eth0", ETH0_INDEX, descriptor, _mac_of(unit.address))
+            self._edge.send([netlink.add_veth(port, peer, index=port_index, master=BRIDGE_INDEX)])
+            inside = netlink.Netlink()
+            messages = [
+                netlink.set_up(1),
+                netlink.set_up(ETH0_INDEX),
+                netlink.add_address(ETH0_INDEX, unit.address, self.block.length),
+                netlink.set_route("0.0.0.0/0", via=self.host, index=ETH0_INDEX),
+            ]
+            inside.send(messages)
+        self._nodes[unit.name] = _NodeEnd(unit, inside, port)
+        self._peers[unit.name] = {}
+
+    def remove_node(self, name: str) -> None:
+        """Remove a node's namespace; its pods must be gone."""
+        end = self._nodes.pop(name, None)
+        self._peers.pop(name, None)
+        if end is None:
+            return
+        end.socket.close()
+        if self._edge is not None:
+            self._edge.send([netlink.delete_link(end.port)])
+        netns.delete(node_netns(self.cluster, name))
+
+    def set_node_routes(self) -> None:
+        """host-gw: every node reaches every other node's pods through that node."""
+        for name, end in self._nodes.items():
+            desired = {e.unit.pod_cidr: e.unit.address for other, e in self._nodes.items() if other != name}
+            present = self._peers[name]
+            stale = [netlink.delete_route(c, via=v) for c, v in present.items() if c not in desired]
+            fresh = [netlink.set_route(c, via=v) for c, v in desired.items() if present.get(c) != v]
+            end.socket.send([*stale, *fresh])
+            self._peers[name] = desired
+
+    def set_host_routes(self, routes: Iterable[plan.ExternalRoute]) -> None:
+        """Virtual addresses the host reaches through a node. A route by a node that is not there is left out."""
+        assert self._host is not None
+        ends = {r.address: self._nodes.get(r.node) for r in routes}
+        desired = {address: end.unit.address for address, end in ends.items() if end is not None}
+        stale = [netlink.delete_route(f"{a}/32", via=v) for a, v in self._routes.items() if a not in desired]
+        fresh = [netlink.set_route(f"{a}/32", via=v) for a, v in desired.items() if self._routes.get(a) != v]
+        self._host.send([*stale, *fresh])
+        self._routes = desired
+
+    def add_pod(self, pod: plan.Pod, address: str) -> None:
+        """A pod's namespace, its link into the node and the routes of both ends."""
+        end = self._nodes.get(pod.node)
+        if end is None:
+            raise PodwireError(f"node {pod.node} has no namespace")
+        link, index = f"p{stable_hash(pod.uid, size_bytes=6)}", end.next_link
+        end.next_link += 1
+        mac = _mac_of(address)
+        with netns.created(netns_of(self.cluster, pod)) as descriptor:
+            netns.set_sysctls(_POD_SYSCTLS)
+            peer = netlink.Peer("eth0", ETH0_INDEX, descriptor, mac)
+            near = [
+                netlink.delete_link(link),
+                netlink.add_veth(link, peer, index=index, mac=GATEWAY_MAC),
+                netlink.set_neighbour(index, address, mac),
+                netlink.set_route(f"{address}/32", index=index),
+            ]
+            end.socket.send(near)
+            inside = netlink.Netlink()
+            far = [
+                netlink.set_up(1),
+                netlink.set_up(ETH0_INDEX),
+                netlink.add_address(ETH0_INDEX, address, 32),
+                netlink.set_route(f"{GATEWAY}/32", index=ETH0_INDEX),
+                netlink.set_neighbour(ETH0_INDEX, GATEWAY, GATEWAY_MAC),
+                netlink.set_route("0.0.0.0/0", via=GATEWAY, index=ETH0_INDEX, source=address),
+            ]
+            inside.send(far)
+            inside.close()
+        self._links[pod.uid] = link
+
+    def remove_pod(self, pod: plan.Pod) -> None:
+        """Remove a pod's link and namespace; sockets that others still hold in it lose their network."""
+        link = self._links.pop(pod.uid, None)
+        end = self._nodes.get(pod.node)
+        if link is not None and end is not None:
+            end.socket.send([netlink.delete_link(link)])
+        netns.delete(pod_netns(self.cluster, pod.pod, pod.uid))
+
+    def close(self) -> None:
+        """Remove everything of this cluster, also on the host."""
+        for name in list(self._nodes):
+            with suppress(PodwireError):
+                self.remove_node(name)
+        for end in (self._edge, self._host):
+            if end is not None:
+                end.close()
+        self._edge = self._host = None
+        self._links.clear()
+        self._routes.clear()
+        remove_everything(self.cluster)
+
+
+def remove_everything(cluster: str) -> None:
+    """Remove every namespace of ``cluster`` and its host link (the routes through it go with it)."""
+    host = netlink.Netlink()
+    host.send([netlink.delete_link(host_link(cluster))])
+    host.close()
+    for prefix in (f"podwire.{cluster}@", f"podwire.{cluster}."):
+        for name in netns.list_names(prefix):
+            netns.delete(name)

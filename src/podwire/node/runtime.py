@@ -1,0 +1,342 @@
+"""The driver of ``NodePlan``: real namespaces, links, processes and stand-ins.
+
+Rules:
+
+1. :meth:`NodeRuntime.apply` returns when nodes, sandboxes and routes are as the plan says and their facts are
+   reported; containers start and end in the background and report themselves.
+2. Wires change in one worker thread, in order; a cancelled ``apply`` lets the step under way end, and the next one
+   continues from there.
+3. The first ``apply`` removes what a dead runtime of the same cluster left; two runtimes of one cluster cannot run.
+4. A pod that is changed at its roots (another uid, node, or network) is another pod.
+5. One pod or node that fails is a fact, not an exception.
+"""
+
+import asyncio
+import resource
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from podwire.base import PodwireError
+from podwire.node import cleanup, netns, sockets
+from podwire.node.certificate import StandInTls
+from podwire.node.checks import Checker
+from podwire.node.context import Services
+from podwire.node.fabric import Fabric, remove_everything
+from podwire.node.ipam import Ipam
+from podwire.node.launch import Launcher
+from podwire.node.logs import LogStore
+from podwire.node.pod import PodRunner
+from podwire.node.streams import AttachSession, ExecSession, open_session
+from podwire.node.work import ProcessRun
+from podwire.plan import Fact, NodeFact, NodePlan, PodFact, Report
+from podwire.plan.node import Node, Pod
+
+_SANDBOXES_AT_ONCE: Final = 50
+R = TypeVar("R")
+
+
+class NodeRuntime:
+    """Runs the nodes and pods of one cluster. Use from one event loop."""
+
+    def __init__(self, report: Report, *, state_dir: Path) -> None:
+        """``state_dir`` (made 0700) holds logs and the fork server's mount point. Nothing happens before ``apply``."""
+        self._report = report
+        self._state_dir = state_dir
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="podwire-wires")
+        self._lock = asyncio.Lock()
+        self._services = Services(
+            logs=LogStore(state_dir / "logs"),
+            launcher=Launcher(state_dir),
+            checker=Checker(),
+            tls=StandInTls(state_dir),
+        )
+        self._claim: socket.socket | None = None
+        self._fabric: Fabric | None = None
+        self._applied: NodePlan | None = None
+        self._nodes: dict[str, Node] = {}
+        self._ipam: dict[str, Ipam] = {}
+        self._pods: dict[str, PodRunner] = {}
+        self._units: dict[str, Pod] = {}
+        self._refused: dict[str, Pod] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._steps: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # Driver
+
+    async def apply(self, plan: NodePlan) -> None:
+        """Make the machine equal to ``plan``.
+
+        Raises :class:`podwire.base.EnvironmentUnfit` when this machine cannot hold namespaces at all, and
+        :class:`PodwireError` when another process runs this cluster.
+        """
+        step = asyncio.create_task(self._apply_locked(plan))
+        self._steps.add(step)
+        step.add_done_callback(self._steps.discard)
+        await asyncio.shield(step)
+
+    async def _apply_locked(self, plan: NodePlan) -> None:
+        async with self._lock:
+            if self._closed or plan is self._applied:
+                return
+            fabric = await self._ensure_fabric(plan)
+            self._retire_pods(plan)
+            await self._apply_nodes(fabric, plan)
+            await self._apply_pods(fabric, plan)
+            await self._run_in_thread(fabric.set_host_routes, tuple(plan.routes.values()))
+            self._applied = plan
+
+    async def close(self) -> None:
+        """Kill all containers and remove every namespace, link and route of the cluster."""
+        self._closed = True
+        async with self._lock:
+            await asyncio.gather(*(pod.kill() for pod in self._pods.values()))
+            background = list(self._background)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._services.launcher.close()
+            for uid in list(self._pods):
+                self._services.logs.remove(uid)
+            self._pods.clear()
+            self._units.clear()
+            if self._fabric is not None:
+                await self._run_in_thread(self._fabric.close)
+                self._fabric = None
+            self._release_claim()
+        self._thread.shutdown(wait=True)
+
+    def _release_claim(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.close()
+
+    def _spawn(self, coroutine: Coroutine[object, object, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def _run_in_thread(self, function: Callable[..., R], *arguments: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def _ensure_fabric(self, plan: NodePlan) -> Fabric:
+        if self._fabric is not None:
+            return self._fabric
+        netns.check_privilege()
+        self._claim = cleanup.hold(plan.cluster)
+        fabric = Fabric(plan.cluster, plan.fabric)
+        try:
+            _raise_file_limit()
+            self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            await self._run_in_thread(_prepare, fabric)
+        except BaseException:
+            self._release_claim()
+            raise
+        self._fabric = fabric
+        return fabric
+
+    # Nodes
+
+    async def _apply_nodes(self, fabric: Fabric, plan: NodePlan) -> None:
+        gone = [name for name, node in self._nodes.items() if not _same_node(node, plan.nodes.get(name))]
+        fresh = [node for name, node in plan.nodes.items() if name not in self._nodes or name in gone]
+        for name in gone:
+            await self._drop_node(fabric, name)
+        for node in fresh:
+            await self._add_node(fabric, node)
+        if gone or fresh:
+            await self._run_in_thread(fabric.set_node_routes)
+
+    async def _drop_node(self, fabric: Fabric, name: str) -> None:
+        for uid in [uid for uid, unit in self._units.items() if unit.node == name]:
+            await self._pods[uid].kill()
+            await self._finish_removal(uid)
+        await self._run_in_thread(fabric.remove_node, name)
+        del self._nodes[name]
+        del self._ipam[name]
+        self._report(name, NodeFact(ready=False, message="the node was removed"))
+
+    async def _add_node(self, fabric: Fabric, node: Node) -> None:
+        try:
+            ipam = Ipam(node.pod_cidr)
+            await self._run_in_thread(fabric.add_node, node)
+        except (PodwireError, OSError, ValueError) as error:
+            self._report(node.name, NodeFact(ready=False, message=str(error)))
+            return
+        self._nodes[node.name], self._ipam[node.name] = node, ipam
+        self._report(node.name, NodeFact(ready=True))
+
+    # Pods
+
+    def _retire_pods(self, plan: NodePlan) -> None:
+        """Begin to stop what the plan has no more, or wants stopped."""
+        wanted = {pod.uid: pod for pod in plan.pods.values()}
+        for uid, runner in self._pods.items():
+            pod = wanted.get(uid)
+            if not runner.stopping and (pod is None or pod.terminating or pod.node != runner.unit.node):
+                grace = pod.grace_seconds if pod is not None else runner.unit.grace_seconds
+                self._spawn(self._remove(uid, grace))
+        for uid in [uid for uid in self._refused if uid not in wanted]:
+            del self._refused[uid]
+
+    async def _remove(self, uid: str, grace_seconds: float) -> None:
+        await self._pods[uid].stop(grace_seconds)
+        async with self._lock:
+            await self._finish_removal(uid)
+            if self._fabric is not None and self._applied is not None and not self._closed:
+                await self._apply_pods(self._fabric, self._applied)
+
+    async def _finish_removal(self, uid: str) -> None:
+        runner = self._pods.pop(uid, None)
+        if runner is None or self._fabric is None:
+            return
+        unit = self._units.pop(uid)
+        if not unit.host_network:
+            await self._run_in_thread(self._fabric.remove_pod, unit)
+            if unit.node in self._ipam:
+                self._ipam[unit.node].release(runner.address)
+        self._services.logs.remove(uid)
+        last = runner.last_fact
+        self._report(uid, msgspec.structs.replace(last, gone=True))
+
+    async def _apply_pods(self, fabric: Fabric, plan: NodePlan) -> None:
+        """What is new gets a sandbox; a pod whose name an ending pod still has waits for that one's end."""
+        fresh: list[Pod] = []
+        names = {unit.pod for unit in self._units.values()}
+        for pod in plan.pods.values():
+            runner = self._pods.get(pod.uid)
+            if runner is not None:
+                self._update_pod(runner, pod)
+            elif pod.terminating:
+                self._report(pod.uid, PodFact(uid=pod.uid, node=pod.node, gone=True))
+            elif pod.pod not in names and self._refused.get(pod.uid) != pod:
+                fresh.append(pod)
+        for start in range(0, len(fresh), _SANDBOXES_AT_ONCE):
+            await self._add_pods(fabric, fresh[start : start + _SANDBOXES_AT_ONCE])
+
+    def _update_pod(self, runner: PodRunner, pod: Pod) -> None:
+        if runner.unit is pod or runner.stopping:
+            return
+        for task in runner.update(pod):
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _add_pods(self, fabric: Fabric, pods: list[Pod]) -> None:
+        """Sandboxes of some pods: wires in the thread, then a runner each, which reports the address."""
+        addresses: list[tuple[Pod, str]] = []
+        for pod in pods:
+            try:
+                addresses.append((pod, self._allocate(pod)))
+            except PodwireError as error:
+                self._refuse(pod, str(error))
+        failures = await self._run_in_thread(_wire_pods, fabric, addresses)
+        for pod, address in addresses:
+            if pod.uid in failures:
+                self._refuse(pod, failures[pod.uid])
+                if not pod.host_network:
+                    self._ipam[pod.node].release(address)
+                continue
+            self._refused.pop(pod.uid, None)
+            self._units[pod.uid] = pod
+            self._pods[pod.uid] = PodRunner(
+                fabric.cluster, pod, address, services=self._services, report=self._report_fact
+            )
+
+    def _allocate(self, pod: Pod) -> str:
+        node = self._nodes.get(pod.node)
+        if node is None:
+            raise PodwireError(f"node {pod.node} has no namespace")
+        return node.address if pod.host_network else self._ipam[pod.node].allocate(pod.address)
+
+    def _refuse(self, pod: Pod, why: str) -> None:
+        """Report a sandbox that cannot be made. It is tried again when its unit or the node changes."""
+        self._refused[pod.uid] = pod
+        self._report(pod.uid, PodFact(uid=pod.uid, node=pod.node, message=f"Failed to create pod sandbox: {why}"))
+
+    def _report_fact(self, key: str, fact: Fact) -> None:
+        if not self._closed:
+            self._report(key, fact)
+
+    # Streams
+
+    def _find(self, uid: str) -> PodRunner:
+        runner = self._pods.get(uid)
+        if runner is None:
+            raise PodwireError(f"pod {uid} is not running on this machine")
+        return runner
+
+    def logs(
+        self, uid: str, container: str, *, follow: bool, previous: bool
+    ) -> AsyncIterator[tuple[float, str, bytes]]:
+        """Lines of a container (the first one when empty). Raises :class:`PodwireError` when there is no such run."""
+        name = self._find(uid).find(container).container.name
+        return self._services.logs.read(uid, name, follow=follow, previous=previous)
+
+    async def exec(self, uid: str, container: str, argv: tuple[str, ...], *, stdin: bool, tty: bool) -> ExecSession:
+        """Run a program in a container; in a stand-in: one of this machine's, in the pod's network and names.
+
+        Raises :class:`PodwireError` when the container does not run or the program does not exist.
+        """
+        runner = self._find(uid)
+        target = runner.find(container)
+        run = target.run
+        if run is None:
+            raise PodwireError(f'container "{target.container.name}" is not running')
+        request = runner.context.request(target.container, tuple(argv), tty=tty)
+        if isinstance(run, ProcessRun):
+            request = msgspec.structs.replace(request, join=run.program)
+        return await open_session(self._services.launcher, request, stdin=stdin)
+
+    async def attach(self, uid: str, container: str, *, stdin: bool, tty: bool) -> ExecSession:
+        """The output of a running container from now on. Raises :class:`PodwireError` when it does not run."""
+        target = self._find(uid).find(container)
+        if target.run is None:
+            raise PodwireError(f'container "{target.container.name}" is not running')
+        if stdin:
+            raise PodwireError(f'container "{target.container.name}" does not have its stdin open')
+        return AttachSession(self._services.logs.current(uid, target.container.name), target.run.exited)
+
+    async def connect(self, uid: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A TCP connection inside the pod's network, as port-forward needs it. Raises :class:`PodwireError`."""
+        runner = self._find(uid)
+        connection = await sockets.connect_local(runner.context.netns, runner.address, port)
+        return await asyncio.open_connection(sock=connection)
+
+
+def _prepare(fabric: Fabric) -> None:
+    netns.ensure_mount_point()
+    remove_everything(fabric.cluster)
+    fabric.open()
+
+
+def _wire_pods(fabric: Fabric, pods: Iterable[tuple[Pod, str]]) -> dict[str, str]:
+    """Make the sandboxes; returns why by uid for those that failed."""
+    failures = {}
+    for pod, address in pods:
+        if pod.host_network:
+            continue
+        try:
+            fabric.add_pod(pod, address)
+        except (PodwireError, OSError) as error:
+            failures[pod.uid] = str(error)
+            with suppress(PodwireError, OSError):
+                fabric.remove_pod(pod)
+    return failures
+
+
+def _same_node(one: Node, other: Node | None) -> bool:
+    return other is not None and (one.address, one.pod_cidr) == (other.address, other.pod_cidr)
+
+
+def _raise_file_limit() -> None:
+    """A pod holds a few sockets; the soft limit is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft != hard else soft, hard))

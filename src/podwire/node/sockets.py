@@ -1,0 +1,61 @@
+"""Sockets that belong to a pod's or a node's network namespace, used from the event loop.
+
+A socket keeps the namespace it was created in (network_namespaces(7)), so the loop's thread enters for the length of
+one ``socket()`` call, without awaiting anything in between, and the socket then works like any other.
+"""
+
+import asyncio
+import socket
+
+from podwire.base import PodwireError
+from podwire.node import netns
+
+
+def open_socket(space: str, kind: socket.SocketKind) -> socket.socket:
+    """A non-blocking IPv4 socket inside the namespace ``space``."""
+    with netns.entered(space):
+        opened = socket.socket(socket.AF_INET, kind)
+    opened.setblocking(False)
+    return opened
+
+
+def listen(space: str, port: int, protocol: str) -> socket.socket:
+    """A socket bound to every address of the namespace. Raises :class:`OSError` when the port is taken."""
+    stream = protocol == "TCP"
+    opened = open_socket(space, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
+    try:
+        if stream:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(("0.0.0.0", port))  # noqa: S104
+        if stream:
+            opened.listen(128)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+async def connect(space: str, address: str, port: int) -> socket.socket:
+    """A TCP connection from inside the namespace. Raises :class:`OSError` when it is not accepted."""
+    opened = open_socket(space, socket.SOCK_STREAM)
+    try:
+        await asyncio.get_running_loop().sock_connect(opened, (address, port))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+async def connect_local(space: str, address: str, port: int) -> socket.socket:
+    """A TCP connection as ``kubectl port-forward`` makes it: to localhost, else to the pod's own address.
+
+    Raises :class:`PodwireError` when nobody listens.
+    """
+    try:
+        return await connect(space, "127.0.0.1", port)
+    except ConnectionRefusedError:
+        pass
+    try:
+        return await connect(space, address, port)
+    except OSError as error:
+        raise PodwireError(f"cannot connect to port {port} inside the pod: {error.strerror}") from error

@@ -1,0 +1,246 @@
+"""``exec`` and ``attach``: a program's standard streams as messages.
+
+Rules:
+
+1. ``read`` delivers ``(1, bytes)`` for stdout and ``(2, bytes)`` for stderr as they come, then None for ever; with a
+   terminal everything is 1. At most :data:`_QUEUE` chunks wait, then the program is made to wait.
+2. ``wait`` gives the exit code; a session that is dropped must be killed by its owner.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import struct
+import termios
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from podwire.base import PodwireError
+from podwire.node.launch import Launcher, Program, Request
+from podwire.node.logs import Line, RunLog
+
+_QUEUE: Final = 16
+_CHUNK: Final = 32 * 1024
+Chunk = tuple[int, bytes]
+
+
+class ExecSession(Protocol):
+    """What the API server drives."""
+
+    async def read(self) -> Chunk | None:
+        """The next output, or None when there is no more."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Input for the program; dropped when it reads no more."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """No more input."""
+        ...
+
+    def resize(self, width: int, height: int) -> None:
+        """The terminal's size in characters; without a terminal nothing happens."""
+        ...
+
+    async def wait(self) -> int:
+        """The exit code."""
+        ...
+
+    def kill(self) -> None:
+        """End the program (exec), or the session (attach)."""
+        ...
+
+
+class ProgramSession:
+    """A session of a program started for it."""
+
+    def __init__(self, program: Program, outputs: list[tuple[int, int]], stdin: int | None, *, terminal: bool) -> None:
+        """``outputs`` are (stream, descriptor); descriptors are owned from now on. ``stdin`` may equal the terminal."""
+        self._program = program
+        self._stdin = stdin
+        self._terminal = outputs[0][1] if terminal else None
+        self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue(_QUEUE)
+        self._pumps = [asyncio.create_task(self._pump(stream, fd)) for stream, fd in outputs]
+        self._end = asyncio.create_task(self._finish())
+
+    async def _pump(self, stream: int, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        try:
+            while data := await _read_ready(descriptor):
+                await self._chunks.put((stream, data))
+        finally:
+            if descriptor == self._terminal:
+                self._terminal = self._stdin = None
+            os.close(descriptor)
+
+    async def _finish(self) -> None:
+        await self._program.wait()
+        # What a background child still writes does not keep the session: its streams get a moment to drain.
+        await asyncio.wait(self._pumps, timeout=1)
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await self.close_stdin()
+        await self._chunks.put(None)
+
+    async def read(self) -> Chunk | None:
+        """The next output, or None."""
+        chunk = await self._chunks.get()
+        if chunk is None:
+            self._chunks.put_nowait(None)
+        return chunk
+
+    async def write(self, data: bytes) -> None:
+        """Input for the program."""
+        view = memoryview(data)
+        while view and self._stdin is not None:
+            try:
+                view = view[os.write(self._stdin, view) :]
+            except BlockingIOError:
+                await _writable(self._stdin)
+            except OSError:
+                return
+
+    async def close_stdin(self) -> None:
+        """No more input; on a terminal this is the end-of-file character."""
+        if self._terminal is not None:
+            with suppress(OSError):
+                os.write(self._terminal, b"\x04")
+        elif self._stdin is not None:
+            descriptor, self._stdin = self._stdin, None
+            os.close(descriptor)
+
+    def resize(self, width: int, height: int) -> None:
+        """The terminal's size."""
+        if self._terminal is not None:
+            set_size(self._terminal, width, height)
+
+    async def wait(self) -> int:
+        """The exit code."""
+        return await self._program.wait()
+
+    def kill(self) -> None:
+        """End the program."""
+        self._program.signal(signal.SIGHUP)
+        self._program.kill()
+
+
+class AttachSession:
+    """What a running container prints from now on. Input is refused: its stdin was not opened."""
+
+    def __init__(self, log: RunLog, exited: "asyncio.Future[int]") -> None:
+        """Ends when the run does, or by :meth:`kill`."""
+        self._lines: AsyncIterator[Line] = log.follow_new()
+        self._exited = exited
+        self._killed = asyncio.Event()
+
+    async def read(self) -> Chunk | None:
+        """The next line."""
+        following = asyncio.create_task(self._next_line())
+        killed = asyncio.create_task(self._killed.wait())
+        waits: list[asyncio.Future[Any]] = [following, killed]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        killed.cancel()
+        if not following.done():
+            following.cancel()
+            return None
+        line = following.result()
+        return None if line is None else (1 if line[1] == "stdout" else 2, line[2])
+
+    async def _next_line(self) -> Line | None:
+        return await anext(self._lines, None)
+
+    async def write(self, data: bytes) -> None:
+        """Raises :class:`PodwireError`: the container does not read."""
+        raise PodwireError("the container's stdin is not open")
+
+    async def close_stdin(self) -> None:
+        """There is none."""
+
+    def resize(self, width: int, height: int) -> None:
+        """There is no terminal."""
+
+    async def wait(self) -> int:
+        """The container's exit code, or 0 after :meth:`kill`."""
+        killed = asyncio.create_task(self._killed.wait())
+        waits: list[asyncio.Future[Any]] = [self._exited, killed]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        killed.cancel()
+        return self._exited.result() if self._exited.done() else 0
+
+    def kill(self) -> None:
+        """End the session; the container goes on."""
+        self._killed.set()
+
+
+async def open_session(launcher: Launcher, request: Request, *, stdin: bool) -> ProgramSession:
+    """Start a program for a session. Raises :class:`PodwireError` when it cannot be started."""
+    if request.tty:
+        master, slave = os.openpty()
+        os.set_inheritable(master, False)
+        set_size(master, 80, 24)
+        return await _start(launcher, request, (slave, os.dup(slave), os.dup(slave)), [(1, master)], master)
+    out, out_in = os.pipe2(os.O_CLOEXEC)
+    err, err_in = os.pipe2(os.O_CLOEXEC)
+    if stdin:
+        source, sink = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(sink, False)
+        return await _start(launcher, request, (source, out_in, err_in), [(1, out), (2, err)], sink)
+    source = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    return await _start(launcher, request, (source, out_in, err_in), [(1, out), (2, err)], None)
+
+
+async def _start(
+    launcher: Launcher,
+    request: Request,
+    theirs: tuple[int, int, int],
+    outputs: list[tuple[int, int]],
+    stdin: int | None,
+) -> ProgramSession:
+    try:
+        program = await launcher.start(request, theirs)
+    except BaseException:
+        for descriptor in {fd for _, fd in outputs} | ({stdin} if stdin is not None else set()):
+            os.close(descriptor)
+        raise
+    return ProgramSession(program, outputs, stdin, terminal=request.tty)
+
+
+def set_size(terminal: int, width: int, height: int) -> None:
+    """Tell a terminal its size."""
+    with suppress(OSError):
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+
+async def _read_ready(descriptor: int) -> bytes:
+    """Some bytes, or none at the end. A terminal whose last user has gone answers EIO."""
+    while True:
+        try:
+            return os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            await _ready(descriptor)
+        except OSError:
+            return b""
+
+
+async def _ready(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    loop.add_reader(descriptor, event.set)
+    try:
+        await event.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+async def _writable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    loop.add_writer(descriptor, event.set)
+    try:
+        await event.wait()
+    finally:
+        loop.remove_writer(descriptor)

@@ -1,0 +1,143 @@
+"""One run of a container: a process, or a stand-in. Both start, end with an exit code, and can be stopped.
+
+Rules:
+
+1. A run is used once. ``exited`` is done when the run has ended, with its exit code (128 + signal when killed).
+2. Stopping is SIGTERM, the grace period, SIGKILL; a stand-in stops at once with code 0.
+3. Two stand-ins of one pod share its ports: the first one has a port, as two containers cannot listen on the same.
+"""
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from typing import assert_never
+
+from podwire.base import PodwireError
+from podwire.node.context import PodContext
+from podwire.node.launch import Program
+from podwire.node.logs import Capture, RunLog
+from podwire.node.standin import Identity, StandIn
+from podwire.plan.node import Container, ProcessWork, StandInPort, StandInWork
+
+
+class ProcessRun:
+    """A program with its own root, host name and processes, in the pod's network."""
+
+    def __init__(self, context: PodContext, container: Container, log: RunLog) -> None:
+        """Nothing runs before :meth:`start`."""
+        assert isinstance(container.work, ProcessWork)
+        self._context = context
+        self._container = container
+        self._work = container.work
+        self._log = log
+        self._captures: list[Capture] = []
+        self.program: Program | None = None
+        self.stdin: int | None = None
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._reaper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the program. Raises :class:`PodwireError` with a message for the user."""
+        request = self._context.request(self._container, self._work.argv, cwd=self._work.working_dir)
+        out, out_in = os.pipe2(os.O_CLOEXEC)
+        err, err_in = os.pipe2(os.O_CLOEXEC)
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._captures = [Capture(out, "stdout", self._log), Capture(err, "stderr", self._log)]
+        try:
+            self.program = await self._context.services.launcher.start(request, (nothing, out_in, err_in))
+        except BaseException:
+            for capture in self._captures:
+                capture.close()
+            raise
+        self._reaper = asyncio.create_task(self._reap(self.program))
+
+    async def _reap(self, program: Program) -> None:
+        code = await program.wait()
+        with suppress(
+            TimeoutError
+        ):  # a line that is still in the pipe; nobody else can hold it, the PID namespace died
+            async with asyncio.timeout(1):
+                for capture in self._captures:
+                    await capture.ended.wait()
+        for capture in self._captures:
+            capture.close()
+        if not self.exited.done():
+            self.exited.set_result(code)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """End it; returns when it has ended."""
+        if self.program is None:
+            return
+        if grace_seconds > 0:
+            self.program.signal(signal.SIGTERM)
+            await asyncio.wait([self.exited], timeout=grace_seconds)
+        self.program.kill()
+        await asyncio.wait([self.exited], timeout=10)
+
+
+class StandInRun:
+    """A stand-in on the container's ports."""
+
+    def __init__(self, context: PodContext, container: Container, log: RunLog) -> None:
+        """Nothing listens before :meth:`start`."""
+        assert isinstance(container.work, StandInWork)
+        self._context = context
+        self._container = container
+        self._log = log
+        unit = context.unit
+        identity = Identity(unit.pod.name, unit.pod.namespace, unit.node, context.address)
+        self.server = StandIn(identity, log=self.print, tls=context.services.tls.context)
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def print(self, line: str) -> None:
+        """One line of output."""
+        self._log.write("stdout", [line.encode() + b"\n"])
+
+    async def start(self) -> None:
+        """Listen. Raises :class:`PodwireError` naming the ports that cannot be had; then it listens on none."""
+        assert isinstance(self._container.work, StandInWork)
+        refused = await self.set_ports(self._container.work.ports)
+        if refused:
+            self._close()
+            raise PodwireError("; ".join(refused))
+        ports = ", ".join(f"{number}/{protocol}" for number, protocol in self.server.ports)
+        self.print(f"stand-in for {self._container.image}: listening on {ports or 'no port'}")
+
+    async def set_ports(self, ports: tuple[StandInPort, ...]) -> list[str]:
+        """Listen on exactly these; returns what could not be had."""
+        taken = self._context.taken
+        others = {key for key, owner in taken.items() if owner != self._container.name}
+        refused = await self.server.listen(self._context.netns, ports, taken=others)
+        self._release()
+        taken.update(dict.fromkeys(self.server.ports, self._container.name))
+        return refused
+
+    def _release(self) -> None:
+        taken = self._context.taken
+        for key in [key for key, owner in taken.items() if owner == self._container.name]:
+            del taken[key]
+
+    def _close(self) -> None:
+        self.server.close()
+        self._release()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Stop listening."""
+        self._close()
+        if not self.exited.done():
+            self.exited.set_result(0)
+
+
+Run = ProcessRun | StandInRun
+
+
+def make_run(context: PodContext, container: Container, log: RunLog) -> Run:
+    """The run that a container's work asks for."""
+    match container.work:
+        case ProcessWork():
+            return ProcessRun(context, container, log)
+        case StandInWork():
+            return StandInRun(context, container, log)
+        case _ as never:
+            assert_never(never)

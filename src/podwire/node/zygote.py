@@ -1,0 +1,313 @@
+"""The fork server: a small single-threaded process that turns start requests into container processes.
+
+Run as a script (``python -I -S zygote.py FD ROOT``), never imported by the runtime. It exists because forking the
+runtime itself would copy a large threaded process, and ``nsenter`` plus ``unshare`` cost two more program starts.
+
+Rules:
+
+1. A request is one datagram with descriptors: payload (memfd, marshal), stdin, stdout, stderr, network namespace.
+2. A program runs in its own PID, mount and UTS namespace and the given network namespace. Its root is an overlay over
+   the machine's, so it may write anywhere and nothing of that reaches the machine.
+3. Nothing outlives the runtime: when the socket ends, every program is killed; when this process is killed, the
+   kernel kills them (PDEATHSIG), and with each first process its whole PID namespace.
+4. As under an init process, a first process without a handler for a terminating signal ends at once with that signal
+   (the kernel would ignore it for PID 1).
+5. Answers: ``("started", id, pid)``, ``("failed", id, errno, text)``, ``("exit", id, code)``; code is 128 + signal for
+   a killed program.
+
+Sources: pid_namespaces(7), mount_namespaces(7), overlayfs documentation, pivot_root(2) "pivot_root(".", ".")".
+"""
+
+import ctypes
+import marshal
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import Any
+
+NEWNS, NEWUTS, NEWPID, NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 0x1000, 0x4000, 0x40000, 2
+PR_SET_PDEATHSIG, SYS_PIVOT_ROOT, TIOCSCTTY = 1, {"x86_64": 155, "aarch64": 41}, 0x540E
+DEFAULT_FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int, what: str) -> None:
+    """Raise the C library's error."""
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    """mount(2)."""
+    arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode() or None)
+    check(libc.mount(*arguments), f"mount {kind} at {target}")
+
+
+def list_submounts() -> list[str]:
+    """Mount points right below the root file system, which an overlay over ``/`` would not show."""
+    points: list[str] = []
+    with open("/proc/self/mountinfo", encoding="utf-8") as table:
+        found = sorted({line.split()[4].replace("\\040", " ") for line in table})
+    for point in found:
+        own = ("/proc", "/sys", "/dev", "/run/netns")
+        if point != "/" and not any(point == p or point.startswith(p + "/") for p in (*own, *points)):
+            points.append(point)
+    return points
+
+
+class Program:
+    """What the server knows about one started program."""
+
+    def __init__(self, ident: int, pid: int, alone: bool) -> None:
+        """``alone``: it is the first process of its own PID namespace."""
+        self.ident = ident
+        self.pid = pid
+        self.alone = alone
+        self.ended_by = 0
+
+
+class Server:
+    """The loop: requests in, programs started, exits out."""
+
+    def __init__(self, channel: socket.socket, root: str) -> None:
+        """``root`` is an empty directory used as mount point inside each program's own mount namespace."""
+        self.channel = channel
+        self.root = root
+        self.by_pid: dict[int, Program] = {}
+        self.by_ident: dict[int, Program] = {}
+        self.home_pid = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self.failures: dict[int, tuple[int, Program]] = {}
+        check(libc.unshare(NEWNS), "unshare")
+        mount("", "/", "none", MS_REC | MS_PRIVATE)
+        libc.umount2(b"/run/netns", MNT_DETACH)
+        self.submounts = list_submounts()
+
+    def run(self) -> None:
+        """Serve until the runtime's end of the socket is closed."""
+        wake, wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poller = select.poll()
+        poller.register(self.channel, select.POLLIN)
+        poller.register(wake, select.POLLIN)
+        while True:
+            for descriptor, _ in poller.poll():
+                if descriptor == wake:
+                    with suppress(BlockingIOError):
+                        os.read(wake, 4096)
+                elif not self.serve():
+                    self.kill_all()
+                    return
+            self.reap()
+
+    def kill_all(self) -> None:
+        """Kill and collect every program."""
+        for pid in self.by_pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in self.by_pid:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+    def send(self, *answer: Any) -> None:
+        """One answer; a runtime that is gone is noticed by the next read."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.channel.send(marshal.dumps(answer))
+
+    def reap(self) -> None:
+        """Report every program that ended."""
+        while self.by_pid:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            program = self.by_pid.pop(pid, None)
+            if program is None:
+                continue
+            self.by_ident.pop(program.ident, None)
+            code = os.waitstatus_to_exitcode(status)
+            if code < 0 and program.ended_by:
+                code = -program.ended_by
+            self.send("exit", program.ident, code if code >= 0 else 128 - code)
+
+    def serve(self) -> bool:
+        """One request; False when the runtime is gone."""
+        flags = socket.MSG_CMSG_CLOEXEC
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.channel, 65536, 8, flags)
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        operation, ident, value = marshal.loads(data)  # noqa: S302  # from our own parent
+        try:
+            if operation == "start":
+                self.start(ident, descriptors)
+            elif operation == "signal":
+                self.signal(ident, value)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    def signal(self, ident: int, number: int) -> None:
+        """Deliver a signal, with the meaning it has for an ordinary process."""
+        program = self.by_ident.get(ident)
+        if program is None:
+            return
+        deliver = number
+        if program.alone and number in DEFAULT_FATAL and not handles(program.pid, number):
+            program.ended_by, deliver = number, signal.SIGKILL
+        with suppress(ProcessLookupError):
+            os.kill(program.pid, deliver)
+
+    def start(self, ident: int, descriptors: list[int]) -> None:
+        """Fork a program and say how that went."""
+        payload, *streams = descriptors
+        request = marshal.loads(os.pread(payload, os.fstat(payload).st_size, 0))  # noqa: S302
+        said, say = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = self.fork(request, streams, say)
+        except OSError as error:
+            self.send("failed", ident, error.errno or 0, str(error.strerror))
+            os.close(said)
+            os.close(say)
+            return
+        os.close(say)
+        failure = b""
+        while chunk := os.read(said, 4096):
+            failure += chunk
+        os.close(said)
+        if failure:
+            os.waitpid(pid, 0)
+            self.send("failed", ident, *marshal.loads(failure))  # noqa: S302
+            return
+        program = Program(ident, pid, alone=not request["join"])
+        self.by_pid[pid] = self.by_ident[ident] = program
+        self.send("started", ident, pid)
+
+    def fork(self, request: dict[str, Any], streams: list[int], say: int) -> int:
+        """The child's process id; in the child this does not return."""
+        joined = self.by_ident.get(request["join"]) if request["join"] else None
+        if request["join"] and joined is None:
+            raise ProcessLookupError(3, "the container's process has ended")
+        spaces = [os.open(f"/proc/{joined.pid}/ns/{kind}", os.O_RDONLY) for kind in ("mnt", "uts")] if joined else []
+        if joined:
+            target = os.open(f"/proc/{joined.pid}/ns/pid", os.O_RDONLY)
+            check(libc.setns(target, NEWPID), "join the container's processes")
+            os.close(target)
+        else:
+            check(libc.unshare(NEWPID), "create a PID namespace")
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self.become(request, streams, spaces, say)
+        finally:
+            check(libc.setns(self.home_pid, NEWPID), "leave a PID namespace")
+            for space in spaces:
+                os.close(space)
+        return pid
+
+    def become(self, request: dict[str, Any], streams: list[int], spaces: list[int], say: int) -> None:
+        """In the child: turn into the program, or report why not."""
+        try:
+            check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), "prctl")
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            os.setsid()
+            check(libc.setns(streams[3], NEWNET), "enter the pod's network")
+            if spaces:
+                for space in spaces:
+                    check(libc.setns(space, 0), "enter the container")
+            else:
+                furnish(request, self.root, self.submounts)
+            attach(streams, tty=request["tty"])
+            execute(request)
+        except OSError as error:
+            os.write(say, marshal.dumps((error.errno or 0, str(error.strerror or error))))
+        except BaseException as error:
+            os.write(say, marshal.dumps((0, repr(error))))
+        finally:
+            os._exit(127)
+
+
+def handles(pid: int, number: int) -> bool:
+    """Whether the process catches or ignores a signal itself."""
+    with suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        rows = dict(line.rstrip("\n").split(":\t", 1) for line in status if line.startswith("Sig"))
+        return bool((int(rows["SigCgt"], 16) | int(rows["SigIgn"], 16)) >> (number - 1) & 1)
+    return True
+
+
+def furnish(request: dict[str, Any], root: str, submounts: list[str]) -> None:
+    """The program's own root, host name and files."""
+    check(libc.unshare(NEWNS | NEWUTS), "create a mount namespace")
+    mount("tmpfs", root, "tmpfs", 0, "mode=755")
+    upper, work, merged = (f"{root}/{name}" for name in ("upper", "work", "root"))
+    for folder in (upper, work, merged):
+        os.mkdir(folder, 0o755)
+    mount("overlay", merged, "overlay", 0, f"lowerdir=/,upperdir={upper},workdir={work}")
+    for point in submounts:
+        with suppress(OSError):
+            mount(point, merged + point, "none", MS_BIND | MS_REC)
+    mount("/dev", merged + "/dev", "none", MS_BIND | MS_REC)
+    mount("proc", merged + "/proc", "proc", MS_NOSUID | MS_NODEV)
+    try:
+        mount("sysfs", merged + "/sys", "sysfs", MS_NOSUID | MS_NODEV)
+    except OSError:
+        mount("/sys", merged + "/sys", "none", MS_BIND | MS_REC)
+    os.chdir(merged)
+    check(libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    check(libc.umount2(b".", MNT_DETACH), "leave the machine's root")
+    os.chdir("/")
+    name = request["hostname"].encode()
+    check(libc.sethostname(name, len(name)), "sethostname")
+    for path, mode, content in request["files"]:
+        place(path, mode, content)
+
+
+def place(path: str, mode: int, content: bytes) -> None:
+    """Write one file, replacing a link (resolv.conf often is one) rather than following it."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.fchmod(descriptor, mode)
+    os.close(descriptor)
+
+
+def attach(streams: list[int], *, tty: bool) -> None:
+    """Standard streams, and the controlling terminal."""
+    for target, descriptor in enumerate(streams[:3]):
+        os.dup2(descriptor, target)
+    if tty:
+        check(libc.ioctl(0, TIOCSCTTY, 0), "set the controlling terminal")
+
+
+def execute(request: dict[str, Any]) -> None:
+    """Replace this process by the program."""
+    directory = request["cwd"] or "/"
+    os.makedirs(directory, exist_ok=True)
+    os.chdir(directory)
+    argv, environment = request["argv"], request["env"]
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
+    try:
+        os.execvpe(argv[0], argv, environment)  # noqa: S606
+    except FileNotFoundError:
+        where = "" if "/" in argv[0] else f" in PATH {environment.get('PATH', '')}"
+        raise OSError(2, f'exec: "{argv[0]}": no such program{where}') from None
+    except PermissionError:
+        raise OSError(13, f'exec: "{argv[0]}": permission denied') from None
+
+
+if __name__ == "__main__":
+    Server(socket.socket(fileno=int(sys.argv[1])), sys.argv[2]).run()
