@@ -1,5 +1,7 @@
 """Section 6 of the DNS reference: what strangers may send, and what every reply looks like."""
 
+from typing import Any
+
 import dns.edns
 import dns.flags
 import dns.message
@@ -31,8 +33,8 @@ def responder() -> Responder:
     return made
 
 
-def query(name: str = API, rtype: str = "A", **options: object) -> bytes:
-    return dns.message.make_query(name, rtype, **options).to_wire()  # type: ignore[arg-type]
+def query(name: str = API, rtype: str = "A", **options: Any) -> bytes:
+    return dns.message.make_query(name, rtype, **options).to_wire()
 
 
 def read(reply: object) -> dns.message.Message:
@@ -112,7 +114,7 @@ def test_no_opt_unless_asked(responder: Responder) -> None:
 
 
 def test_unknown_options_are_ignored_and_not_echoed(responder: Responder) -> None:
-    options = [dns.edns.GenericOption(code, b"12345678") for code in (3, 9, 10, 100, 65001)]
+    options = [dns.edns.GenericOption(dns.edns.OptionType.make(code), b"12345678") for code in (3, 9, 10, 100, 65001)]
     message = read(responder.reply(query(use_edns=0, options=options, ednsflags=0x0080)))
     assert message.options == () and message.ednsflags == 0 and message.rcode() == 0
     assert responder.remembered == {}
@@ -157,7 +159,7 @@ def test_not_loaded_is_servfail_with_a_reason() -> None:
 
 @pytest.mark.parametrize(("advertised", "limit"), [(None, 512), (100, 512), (1000, 1000), (4096, 1232)])
 def test_truncation(responder: Responder, advertised: int | None, limit: int) -> None:
-    options = {} if advertised is None else {"use_edns": 0, "payload": advertised}
+    options: dict[str, Any] = {} if advertised is None else {"use_edns": 0, "payload": advertised}
     reply = responder.reply(query(f"big.shop.svc.{Z}", **options))
     assert isinstance(reply, bytes) and len(reply) <= limit
     message = dns.message.from_wire(reply)

@@ -1,0 +1,390 @@
+"""A real worker on a loopback port under real clients: dig, nslookup, raw sockets; and a real upstream of the test."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import dns.asyncquery
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+import pytest
+
+from podwire.base import Origin, Ref
+from podwire.plan import PlaneFact, PodsMode, Record, ZonePlan, ZoneUnit
+from podwire.planes.dns.driver import DnsDriver, dns_argv
+
+pytestmark = pytest.mark.compat
+
+Z = "cluster.local"
+ORIGIN = Origin(Ref("Service", "shop", "api"))
+DEADLINE_SECONDS = 20
+
+
+def record(name: str, rtype: str, data: str) -> Record:
+    return Record(name, rtype, 30, data, ORIGIN)  # type: ignore[arg-type]
+
+
+def unit(*records: Record) -> ZoneUnit:
+    return ZoneUnit(ORIGIN, tuple(sorted(records)))
+
+
+def make_plan(*upstreams: str, **services: ZoneUnit) -> ZonePlan:
+    soa = f"ns.dns.{Z} hostmaster.{Z} 1 7200 1800 86400 30"
+    names = [record(zone, "SOA", soa) for zone in (Z, "in-addr.arpa")]
+    apex = unit(*names, record(Z, "NS", f"ns.dns.{Z}"), record(f"ns.dns.{Z}", "A", "10.96.0.10"))
+    host = f"db-0.db.shop.svc.{Z}"
+    units = {
+        "apex": apex,
+        "Namespace/shop": ZoneUnit(ORIGIN, (), (f"shop.svc.{Z}",)),
+        "Service/shop/api": unit(
+            record(f"api.shop.svc.{Z}", "A", "10.96.0.20"),
+            record("20.0.96.10.in-addr.arpa", "PTR", f"api.shop.svc.{Z}"),
+        ),
+        "Service/shop/db": unit(
+            record(f"_pg._tcp.db.shop.svc.{Z}", "SRV", f"0 100 5432 {host}"),
+            record(host, "A", "10.244.0.5"),
+            record(host, "AAAA", "fd00::5"),
+        ),
+        "Service/shop/big": unit(*(record(f"big.shop.svc.{Z}", "A", f"10.1.{n // 250}.{n % 250}") for n in range(200))),
+        "Service/shop/ext": unit(record(f"ext.shop.svc.{Z}", "CNAME", "www.example.com")),
+        **{f"Service/shop/{name}": value for name, value in services.items()},
+    }
+    return ZonePlan(Z, ("in-addr.arpa",), units, ("shop",), PodsMode("insecure", 30), 1, 30, upstreams)
+
+
+class Server:
+    """A driver and its worker process."""
+
+    def __init__(
+        self, driver: DnsDriver, facts: list[PlaneFact], changed: asyncio.Event, argv: tuple[str, ...]
+    ) -> None:
+        self.driver, self.facts, self.changed, self.argv = driver, facts, changed, argv
+        self.process: asyncio.subprocess.Process | None = None
+        self.ports: dict[str, int] = {}
+        self.lines: list[str] = []
+
+    async def spawn(self) -> None:
+        listen = f"127.0.0.1:{self.ports.get('serving', 0)}"
+        extra = ("--listen", listen, "--health", "127.0.0.1:0", "--ready", "127.0.0.1:0", "--upstream-timeout", "0.8")
+        self.process = await asyncio.create_subprocess_exec(*self.argv, *extra, stdout=asyncio.subprocess.PIPE)
+        for _ in range(3):
+            line = await self.line()
+            found = re.search(r"(/health|/ready|serving).* 127\.0\.0\.1:(\d+)", line)
+            assert found, line
+            self.ports[found[1]] = int(found[2])
+
+    async def line(self) -> str:
+        assert self.process is not None and self.process.stdout is not None
+        text = (await self.process.stdout.readline()).decode()
+        self.lines.append(text)
+        return text
+
+    async def log(self, pattern: str) -> str:
+        while True:
+            line = await self.line()
+            assert line, "the worker ended"
+            if re.search(pattern, line):
+                return line
+
+    async def fact(self, holds: Callable[[PlaneFact], bool]) -> PlaneFact:
+        while not self.facts or not holds(self.facts[-1]):
+            self.changed.clear()
+            await self.changed.wait()
+        return self.facts[-1]
+
+    async def dig(self, *words: str) -> str:
+        return await run("dig", "@127.0.0.1", "-p", str(self.ports["serving"]), "+tries=1", "+time=5", *words)
+
+    async def short(self, *words: str) -> list[str]:
+        return sorted((await self.dig("+short", *words)).split("\n")[:-1])
+
+    async def udp(self, name: str, rtype: str = "A", **options: Any) -> dns.message.Message:
+        query = dns.message.make_query(name, rtype, **options)
+        return await dns.asyncquery.udp(query, "127.0.0.1", port=self.ports["serving"], timeout=10)
+
+    async def tcp(self, name: str, rtype: str = "A") -> dns.message.Message:
+        query = dns.message.make_query(name, rtype)
+        return await dns.asyncquery.tcp(query, "127.0.0.1", port=self.ports["serving"], timeout=10)
+
+    def http(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[path]}{path}", timeout=5) as reply:
+                return reply.status, reply.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
+
+
+async def run(*argv: str) -> str:
+    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    return out.decode()
+
+
+@asynccontextmanager
+async def serving(run_dir: Path, plan: ZonePlan | None) -> AsyncIterator[Server]:
+    facts: list[PlaneFact] = []
+    changed = asyncio.Event()
+
+    def report(key: str, fact: Any) -> None:
+        assert key == "dns"
+        facts.append(fact)
+        changed.set()
+
+    driver = DnsDriver(report, run_dir=run_dir)
+    server = Server(driver, facts, changed, dns_argv(run_dir))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        try:
+            await driver.start()
+            if plan is not None:
+                await driver.apply(plan)
+            await server.spawn()
+            if plan is not None:
+                await server.fact(lambda f: f.ready)
+            yield server
+        finally:
+            await driver.close()
+            if server.process is not None and server.process.returncode is None:
+                server.process.terminate()
+                assert await server.process.wait() == 0
+
+
+class Upstream(asyncio.DatagramProtocol):
+    """Answers A with 192.0.2.80; ``big.…`` truncated by UDP and whole by TCP; ``gone.…`` NXDOMAIN; ``dead.…`` not."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.transport: asyncio.DatagramTransport
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        reply = self.answer(data, tcp=False)
+        if reply is not None:
+            self.transport.sendto(b"\0\0" + reply[2:], addr)  # a forger's guess, to be ignored
+            self.transport.sendto(reply, addr)
+
+    def answer(self, data: bytes, *, tcp: bool) -> bytes | None:
+        query = dns.message.from_wire(data)
+        name = query.question[0].name
+        self.asked.append(name.to_text(True))
+        reply = dns.message.make_response(query)
+        first = name.labels[0]
+        if first == b"dead":
+            return None
+        if first == b"gone":
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        elif first == b"big" and not tcp:
+            reply.flags |= dns.flags.TC
+        elif query.question[0].rdtype == dns.rdatatype.A:
+            count = 100 if first == b"big" else 1
+            reply.answer.append(dns.rrset.from_text(name, 60, "IN", "A", *(f"192.0.2.{80 + n}" for n in range(count))))
+        return reply.to_wire()
+
+    async def on_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        reply = self.answer(await reader.readexactly(size), tcp=True) or b""
+        writer.write(len(reply).to_bytes(2, "big") + reply)
+        writer.close()
+
+
+@asynccontextmanager
+async def upstream() -> AsyncIterator[tuple[Upstream, str]]:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(Upstream, local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    server = await asyncio.start_server(protocol.on_tcp, "127.0.0.1", port)
+    try:
+        yield protocol, f"127.0.0.1:{port}"
+    finally:
+        server.close()
+        transport.close()
+
+
+def test_dig_and_nslookup(tmp_path: Path) -> None:
+    asyncio.run(check_dig(tmp_path))
+
+
+async def check_dig(run_dir: Path) -> None:
+    async with serving(run_dir, make_plan()) as server:
+        api, pg = f"api.shop.svc.{Z}", f"_pg._tcp.db.shop.svc.{Z}"
+        for variant in ([], ["+tcp"], ["+noedns"], ["+edns=0", "+nocookie"], ["+bufsize=4096"], ["+dnssec"]):
+            assert await server.short(*variant, api) == ["10.96.0.20"], variant
+        assert await server.short(pg, "SRV") == [f"0 100 5432 db-0.db.shop.svc.{Z}."]
+        assert await server.short("-x", "10.96.0.20") == [f"{api}."]
+        assert await server.short(f"db-0.db.shop.svc.{Z}", "AAAA") == ["fd00::5"]
+        assert await server.short(Z, "NS") == [f"ns.dns.{Z}."]
+        assert await server.short(f"10-1-2-3.shop.pod.{Z}") == ["10.1.2.3"]
+        assert len(await server.short(f"big.shop.svc.{Z}")) == 200, "truncated, asked again over TCP"
+        for words in ([api], ["+tcp", api], [f"no.shop.svc.{Z}"], [pg, "SRV"], ["+bufsize=512", f"big.shop.svc.{Z}"]):
+            text = await server.dig(*words)
+            unexpected = [x for x in text.splitlines() if x.startswith(";;") and "WARN" in x and "mDNS" not in x]
+            assert "malformed" not in text.lower(), text
+            assert not [x for x in unexpected if "Multicast" not in x], text
+        assert "status: NXDOMAIN" in await server.dig(f"no.shop.svc.{Z}")
+        assert "status: BADVERS" in await server.dig("+edns=1", "+noednsnegotiation", api)
+        assert "status: REFUSED" in await server.dig("CH", "TXT", "version.bind")
+        assert "Transfer failed" in await server.dig("AXFR", Z)
+        port = f"-port={server.ports['serving']}"
+        text = await run("nslookup", port, "-type=SRV", pg, "127.0.0.1")
+        assert f"{pg}\tservice = 0 100 5432 db-0.db.shop.svc.{Z}." in text
+        assert "Address: 10.96.0.20" in await run("nslookup", port, api, "127.0.0.1")
+        assert "can't find" in await run("nslookup", port, f"no.shop.svc.{Z}", "127.0.0.1")
+
+
+def test_changes_reach_the_worker(tmp_path: Path) -> None:
+    asyncio.run(check_changes(tmp_path))
+
+
+async def check_changes(run_dir: Path) -> None:
+    first = make_plan()
+    async with serving(run_dir, first) as server:
+        new = f"new.shop.svc.{Z}"
+        before = server.facts[-1].applied
+        assert await server.short(new) == []
+        second = make_plan(new=unit(record(new, "A", "10.96.0.99")))
+        await server.driver.apply(second)
+        await server.fact(lambda f: f.applied != before)
+        assert await server.short(new) == ["10.96.0.99"]
+        await server.driver.apply(first)
+        await server.fact(lambda f: f.applied == before)
+        assert await server.short(new) == []
+        count = len(server.facts)
+        await server.driver.apply(first)
+        assert len(server.facts) == count, "nothing changed, nothing said"
+
+
+def test_probes_and_answers_before_the_table(tmp_path: Path) -> None:
+    asyncio.run(check_probes(tmp_path))
+
+
+async def check_probes(run_dir: Path) -> None:
+    async with serving(run_dir, None) as server:
+        assert await asyncio.to_thread(server.http, "/health") == (200, "OK")
+        assert (await asyncio.to_thread(server.http, "/ready"))[0] == 503
+        assert (await server.udp(f"api.shop.svc.{Z}")).rcode() == dns.rcode.SERVFAIL
+        await server.driver.apply(make_plan())
+        await server.fact(lambda f: f.ready)
+        assert await asyncio.to_thread(server.http, "/ready") == (200, "OK")
+        assert await server.log("zone cluster.local serial 1")
+
+
+def test_killed_worker_comes_back(tmp_path: Path) -> None:
+    asyncio.run(check_killed(tmp_path))
+
+
+async def check_killed(run_dir: Path) -> None:
+    async with serving(run_dir, make_plan()) as server:
+        assert server.process is not None
+        os.kill(server.process.pid, signal.SIGKILL)
+        await server.process.wait()
+        await server.fact(lambda f: not f.ready)
+        await server.spawn()
+        await server.fact(lambda f: f.ready)
+        assert await server.short(f"api.shop.svc.{Z}") == ["10.96.0.20"]
+
+
+def test_worker_outlives_its_driver(tmp_path: Path) -> None:
+    asyncio.run(check_driver_restart(tmp_path))
+
+
+async def check_driver_restart(run_dir: Path) -> None:
+    async with serving(run_dir, make_plan()) as server:
+        await server.driver.close()
+        assert await server.log("control connection is lost")
+        assert await server.short(f"api.shop.svc.{Z}") == ["10.96.0.20"]
+        ready = asyncio.Event()
+        again = DnsDriver(lambda _, fact: ready.set(), run_dir=run_dir)
+        await again.start()
+        try:
+            await again.apply(make_plan(api=unit(record(f"api.shop.svc.{Z}", "A", "10.96.0.21"))))
+            await ready.wait()
+            assert await server.short(f"api.shop.svc.{Z}") == ["10.96.0.21"]
+        finally:
+            await again.close()
+
+
+def test_forwarding(tmp_path: Path) -> None:
+    asyncio.run(check_forwarding(tmp_path))
+
+
+async def check_forwarding(run_dir: Path) -> None:
+    async with upstream() as (other, address), serving(run_dir, make_plan(address)) as server:
+        assert await server.short("www.example.com") == ["192.0.2.80"]
+        assert await server.short("+tcp", "www.example.com") == ["192.0.2.80"]
+        assert await server.short(f"ext.shop.svc.{Z}") == ["192.0.2.80", "www.example.com."]
+        assert (await server.udp("gone.example.com")).rcode() == dns.rcode.NXDOMAIN
+        assert await server.short("-x", "192.0.2.7") == []
+        assert "7.2.0.192.in-addr.arpa" in other.asked, "unknown addresses fall through"
+        assert f"api.shop.svc.{Z}" not in other.asked
+        assert (await server.udp("big.example.com")).flags & dns.flags.TC
+        for _ in range(10):
+            assert len((await server.tcp("big.example.com")).answer[0]) == 100
+
+
+def test_own_names_do_not_wait_for_a_dead_upstream(tmp_path: Path) -> None:
+    asyncio.run(check_dead(tmp_path))
+
+
+async def check_dead(run_dir: Path) -> None:
+    async with upstream() as (_, address), serving(run_dir, make_plan(address)) as server:
+        waiting = [asyncio.create_task(server.udp(f"dead.{n}.example.com", use_edns=0)) for n in range(50)]
+        assert await server.short(f"api.shop.svc.{Z}") == ["10.96.0.20"]
+        assert not any(task.done() for task in waiting)
+        for reply in await asyncio.gather(*waiting):
+            assert reply.rcode() == dns.rcode.SERVFAIL and "no answer from 127.0.0.1" in reply.options[0].to_text()
+        assert await server.log("no answer from 127.0.0.1")
+
+
+def test_tcp_pipelining_and_bad_peers(tmp_path: Path) -> None:
+    asyncio.run(check_tcp(tmp_path))
+
+
+async def check_tcp(run_dir: Path) -> None:
+    async with serving(run_dir, make_plan()) as server:
+        port = server.ports["serving"]
+        queries = [dns.message.make_query(f"api.shop.svc.{Z}", "A", id=n).to_wire() for n in range(1, 101)]
+        framed = b"".join(len(q).to_bytes(2, "big") + q for q in queries)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for start in range(0, len(framed), 7):
+            writer.write(framed[start : start + 7])
+        writer.write_eof()
+        for n in range(1, 101):
+            size = int.from_bytes(await reader.readexactly(2), "big")
+            assert int.from_bytes((await reader.readexactly(size))[:2], "big") == n
+        assert await reader.read() == b""
+        writer.close()
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
+        assert (await server.tcp(f"api.shop.svc.{Z}")).rcode() == dns.rcode.NOERROR
+        for _, each in idle:
+            each.close()
+
+
+def test_socket_is_private_and_removed(tmp_path: Path) -> None:
+    asyncio.run(check_socket(tmp_path))
+
+
+async def check_socket(run_dir: Path) -> None:
+    driver = DnsDriver(lambda *_: None, run_dir=run_dir)
+    await driver.start()
+    path = run_dir / "dns.sock"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(peer, str(path))
+        peer.send(b"\0\0\0\2{]")
+    await driver.apply(make_plan())
+    await driver.close()
+    await driver.close()
+    assert not path.exists()
