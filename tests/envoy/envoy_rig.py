@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +43,7 @@ class Backend:
     def __init__(self, name: str) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one write an answer: two meet Nagle and delayed acknowledgement, 40 ms each
 
             def do_GET(self) -> None:
                 seen = {"name": name, "path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}}
@@ -67,6 +70,8 @@ class Backend:
 
 class Rig:
     """Driver in a thread, Envoy as a child, facts as they come."""
+
+    key = KEY
 
     def __init__(self) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="pw-envoy-"))
@@ -162,6 +167,21 @@ class Rig:
         context.verify_mode = ssl.CERT_NONE
         plain = socket.create_connection(("127.0.0.1", self.https), DEADLINE_SECONDS)
         return context.wrap_socket(plain, server_hostname=name or None)
+
+    def restart_driver(self) -> None:
+        self.run(self.driver.close())
+        self.driver = EnvoyDriver(self._report, run_dir=self.dir)
+        self.run(self.driver.start())
+
+    def read_log(self, words: str) -> str:
+        """The first complete log line with ``words``, once Envoy wrote it."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            found = [line for line in self.log.read_text().splitlines(keepends=True) if words in line]
+            if found and found[0].endswith("\n"):
+                return found[0].rstrip()
+            select.select([], [], [], 0.01)
+        raise AssertionError(f"no line with {words!r}")
 
     def close(self) -> None:
         self.kill_envoy()

@@ -14,7 +14,9 @@ Rules:
    accepted content of the part stays in force, everything else goes through.
 5. Every subscription is answered, names that do not exist with ``removed``. Equal content is never sent twice on a
    stream without having been asked for.
-6. On reconnect, what Envoy says it has (``initial_resource_versions``) is not sent again.
+6. Secrets go one by one, and a refused one is followed by its last accepted form: Envoy keeps a secret it refused,
+   confirms it when it comes again, and builds new listeners from it (docs/lab/2026-11-24-envoy-refused-secrets.md).
+7. On reconnect, what Envoy says it has (``initial_resource_versions``) is not sent again.
 
 Source: Envoy xDS protocol documentation ("Incremental xDS", "Eventual consistency considerations").
 """
@@ -31,6 +33,8 @@ Parts = Mapping[str, bytes]
 Wanted = Mapping[Type, Mapping[str, Parts]]
 
 FRAME = ""
+WHOLE = "*"
+"""Asks :meth:`Machine.has` about a resource instead of a part."""
 _UNKNOWN: Parts = {"?": b""}
 
 
@@ -207,6 +211,8 @@ class Machine:
             channel.limit = max(1, len(flight.suspects) // 2)
             return
         name, key = flight.suspects[0]
+        if type_ == "secret":
+            channel.good[name] = _UNKNOWN
         self._refused[type_].setdefault(name, {})[key] = (flight.sent[name][key], words)
         if name in channel.subscribed and self._target(type_, name) is None:
             channel.missing.add(name)
@@ -249,7 +255,8 @@ class Machine:
         sent: dict[str, Parts] = {}
         suspects: list[tuple[str, str]] = []
         for name, target in self._pending(type_, channel):
-            room = None if channel.limit is None else channel.limit - len(suspects)
+            limit = 1 if type_ == "secret" else channel.limit
+            room = None if limit is None else limit - len(suspects)
             if room is not None and room <= 0:
                 break
             parts, changed = _advance(channel.good.get(name, {}), target, room, name in channel.forced)
@@ -313,7 +320,11 @@ class Machine:
     # what is
 
     def has(self, type_: Type, name: str, key: str) -> bool:
-        """Whether Envoy confirmed the wanted content of a part on this stream."""
+        """Whether Envoy confirmed the wanted content of a part on this stream; of :data:`WHOLE`, all that may be
+        sent of the resource."""
+        if key == WHOLE:
+            target = self._target(type_, name)
+            return target is not None and self._channels[type_].good.get(name) == target
         wanted = (self._wanted or {}).get(type_, {}).get(name, {}).get(key)
         return wanted is not None and self._channels[type_].good.get(name, {}).get(key) == wanted
 

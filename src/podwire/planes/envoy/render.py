@@ -25,7 +25,7 @@ from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
 from podwire.plan import Certificate, Cluster, ProxyPlan, VirtualHost
 from podwire.planes.envoy import listeners, virtualhosts
-from podwire.planes.envoy.machine import FRAME, Parts, Type, Wanted
+from podwire.planes.envoy.machine import FRAME, WHOLE, Parts, Type, Wanted
 
 DEFAULT_SECRET = "default"  # noqa: S105 - the name of a resource
 CONNECT_SECONDS = 5
@@ -232,6 +232,8 @@ def _needs(
         tls: tuple[Need, ...] = ()
         if name != "*" and host.certificate in chains:
             tls = (("listener", "https", f"certificate/{host.certificate}"),)
+        elif host.certificate:
+            tls = (("listener", "https", WHOLE),)  # moved to the default chain
         needs[part] = (*routes, *tls)
     for key in proxy.clusters:
         needs[f"cluster/{key}"] = (("cluster", key, f"cluster/{key}"), ("endpoint", key, f"cluster/{key}"))

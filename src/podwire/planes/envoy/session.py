@@ -4,7 +4,7 @@ Rules:
 
 1. ``applied[unit]`` is the digest of a unit whose every part Envoy confirmed on this stream; it changes to a newer
    digest only with the newer confirmation, so a refused change leaves the old digest in force.
-2. A certificate Envoy refuses and has no earlier form of is taken out of the rendering, which changes the listener:
+2. A certificate Envoy refuses, itself or its filter chain, and has no earlier form of is taken out of the rendering, which changes the listener:
    its hosts move to the default certificate. A listener would otherwise wait for the secret forever.
 3. Nothing is applied while no Envoy is connected.
 """
@@ -15,7 +15,7 @@ import msgspec
 
 from podwire.plan import Certificate, PlaneFact, ProxyPlan, digest
 from podwire.planes.envoy.machine import FRAME, Machine, Request, Response, Type
-from podwire.planes.envoy.render import DEFAULT_SECRET, KeyPair, Rendered, Renderer
+from podwire.planes.envoy.render import DEFAULT_SECRET, KeyPair, Need, Rendered, Renderer
 
 _FRAMES: tuple[tuple[Type, str], ...] = (
     ("listener", "health"),
@@ -72,7 +72,7 @@ class Session:
     def receive(self, request: Request) -> None:
         """One request of Envoy."""
         self.machine.receive(request)
-        if request.type == "secret" and request.error is not None:
+        if request.type in ("secret", "listener") and request.error is not None:
             self._exclude_refused()
 
     def poll(self) -> tuple[Response, ...]:
@@ -102,9 +102,15 @@ class Session:
         self._ready = False
 
     def _render(self) -> None:
-        if self._plan is not None:
-            self._rendered = self._renderer.render(self._plan, refused=frozenset(self._refused))
-            self.machine.want(self._rendered.wanted)
+        if self._plan is None:
+            return
+        before = self._rendered.needs
+        self._rendered = self._renderer.render(self._plan, refused=frozenset(self._refused))
+        self.machine.want(self._rendered.wanted)
+        for key, needs in self._rendered.needs.items():
+            if key in self._digests and before.get(key) != needs:
+                self._open.add(key)
+                self._applied.pop(key, None)
 
     def _exclude_refused(self) -> None:
         plan = self._plan
@@ -112,9 +118,10 @@ class Session:
             return
         found: dict[str, tuple[Certificate, str]] = {}
         for key in plan.certificates.keys() - self._refused.keys():
-            for need in self._rendered.needs.get(f"certificate/{key}", ()):
+            part = f"certificate/{key}"
+            for need in (*self._rendered.needs.get(part, ()), _chain(part)):
                 words = self.machine.refusal(*need)
-                if words is not None and not self.machine.has_fallback(need[0], need[1]):
+                if words is not None and not (need[0] == "secret" and self.machine.has_fallback(need[0], need[1])):
                     found[key] = (plan.certificates[key], words)
         if found:
             self._refused.update(found)
@@ -139,6 +146,10 @@ class Session:
         secret = self._rendered.wanted.get("secret", {}).get(DEFAULT_SECRET, {})
         framed = all(self.machine.has(t, n, FRAME) for t, n in _FRAMES)
         return framed and all(self.machine.has("secret", DEFAULT_SECRET, key) for key in secret)
+
+
+def _chain(part: str) -> Need:
+    return ("listener", "https", part)
 
 
 def units_of(plan: ProxyPlan) -> Mapping[str, msgspec.Struct]:
