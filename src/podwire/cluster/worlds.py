@@ -59,7 +59,11 @@ def _unreadable(file: Path, error: Exception) -> Finding:
 
 
 async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[State, tuple[Finding, ...]]:
-    """Bring the objects up on simulated nodes: the same API server, controllers and compiler, no packets."""
+    """Bring the objects up on simulated nodes: the same API server, controllers and compiler, no packets.
+
+    Clock and chance are fixed, so equal manifests give equal answers.
+    """
+    from podwire.apiserver.chance import FixedChance
     from podwire.apiserver.server import ApiServer, ApiSettings
     from podwire.cluster.adapter import EmbeddedSource, apply_objects
     from podwire.node.fake import FakeNodeRuntime
@@ -67,10 +71,12 @@ async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[Sta
 
     planes = (ImageRule("podwire/*", ("true",), "simulated"),)
     settings = Settings(images=planes, planes=False)
-    server = ApiServer(ApiSettings(advertise=settings.host_address, service_cidr=settings.service_cidr))
+    chance = FixedChance()
+    api = ApiSettings(advertise=settings.host_address, service_cidr=settings.service_cidr)
+    server = ApiServer(api, chance=chance)
     await server.start()
     source = EmbeddedSource(server)
-    engine = Engine(source, settings=settings, clock=time.time)
+    engine = Engine(source, settings=settings, clock=lambda: chance.now().timestamp())
     engine.add(
         (
             Slot("nodes", lambda plans: plans.nodes, FakeNodeRuntime(engine.report)),

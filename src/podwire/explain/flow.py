@@ -82,13 +82,13 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
             leg,
             "refused",
             f"{address} has no port {leg.port}/{leg.protocol}",
-            "PW1131",
+            "PW1141",
             Origin(world.virtual_addresses[address].service),
         )
     if any(c.contains(address) for c in world.plans.services.service_cidrs):
-        return _ends(leg, "dropped", f"no Service has the address {address}", "PW1132")
+        return _ends(leg, "dropped", f"no Service has the address {address}", "PW1142")
     if not inside and address in world.pods_by_address:
-        return _ends(leg, "no-route", "the host has no route to pod addresses", "PW6001")
+        return _ends(leg, "no-route", "the host has no route to pod addresses", "PW6030")
     return None, "internal", "", ()
 
 
@@ -96,14 +96,14 @@ def _enter_virtual(world: World, leg: _Leg, unit: ServicePort, *, inside: bool) 
     address, source = leg.address, leg.source
     if address in unit.cluster_ips:
         if not inside:
-            return _ends(leg, "no-route", "the host has no route to cluster IPs", "PW6001", Origin(unit.service))
+            return _ends(leg, "no-route", "the host has no route to cluster IPs", "PW6030", Origin(unit.service))
         return unit, "internal", source.node, (_service_hop(unit, f"ClusterIP {address}", "clusterIP"),)
     kind = "load balancer" if address in unit.load_balancer_ips else "external IP"
     entry = source.node
     if not inside:
         route = world.plans.nodes.routes.get(address)
         if route is None:
-            return _ends(leg, "no-route", f"no node takes {address}", "PW1133", Origin(unit.service))
+            return _ends(leg, "no-route", f"no node takes {address}", "PW1143", Origin(unit.service))
         entry = route.node
     hop = _service_hop(unit, f"{kind} {address} by node {entry}", "type")
     if address in unit.load_balancer_ips and unit.source_ranges:
@@ -219,7 +219,7 @@ def _outside(world: World, leg: _Leg, hops: tuple[Hop, ...]) -> Branch:
         hop = Hop("listener", "unknown", f"whether anything listens on {leg.address}:{leg.port} is not podwire's")
         return Branch(leg.address, None, (*hops, hop), "unknown")
     if any(c.contains(leg.address) for c in world.plans.services.cluster_cidrs):
-        hop = Hop("listener", "denied", f"no pod has the address {leg.address}", code="PW6002")
+        hop = Hop("listener", "denied", f"no pod has the address {leg.address}", code="PW6031")
         return Branch(leg.address, None, (*hops, hop), "no-route")
     text = f"{leg.address} is outside the cluster"
     return Branch(leg.address, None, (*hops, Hop("listener", "unknown", text)), "unknown")

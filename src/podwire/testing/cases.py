@@ -1,8 +1,8 @@
 """Runs the cases of ``tests/cases``: a folder of data each, at every depth this machine allows.
 
 A case holds ``objects.yaml``, ``traces.txt`` (one ``FROM TO`` a line, ``#`` comments) and golden files: ``plan.txt``
-(the compiled plans), ``traces.golden`` (each trace in full) and ``findings.txt``. At kernel depth the cluster runs for real,
-every line of ``traces.txt`` is sent as a packet, and the observation must be one that the trace predicts.
+(the compiled plans), ``traces.golden`` (each trace in full), ``findings.txt``. At kernel depth the cluster runs for
+real: every line of ``traces.txt`` is sent as a packet, and the observation must be one that the trace predicts.
 """
 
 from pathlib import Path
