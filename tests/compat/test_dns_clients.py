@@ -199,12 +199,22 @@ class Upstream(asyncio.DatagramProtocol):
         writer.close()
 
 
+async def bind_upstream() -> tuple[asyncio.DatagramTransport, Upstream, asyncio.Server]:
+    """UDP and TCP on one free port: a port that is free for UDP may be taken for TCP."""
+    loop = asyncio.get_running_loop()
+    while True:
+        transport, protocol = await loop.create_datagram_endpoint(Upstream, local_addr=("127.0.0.1", 0))
+        port = transport.get_extra_info("sockname")[1]
+        try:
+            return transport, protocol, await asyncio.start_server(protocol.on_tcp, "127.0.0.1", port)
+        except OSError:
+            transport.close()
+
+
 @asynccontextmanager
 async def upstream() -> AsyncIterator[tuple[Upstream, str]]:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(Upstream, local_addr=("127.0.0.1", 0))
+    transport, protocol, server = await bind_upstream()
     port = transport.get_extra_info("sockname")[1]
-    server = await asyncio.start_server(protocol.on_tcp, "127.0.0.1", port)
     try:
         yield protocol, f"127.0.0.1:{port}"
     finally:

@@ -176,11 +176,18 @@ def _http_reply(found: bool, ready: bool) -> bytes:
 
 def _bind_dns(address: Address) -> tuple[socket.socket, socket.socket]:
     """A UDP socket and a TCP listener on the same port."""
-    udp = _bind(socket.SOCK_DGRAM, address)
-    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    tcp = _bind(socket.SOCK_STREAM, (address[0], udp.getsockname()[1]))
-    tcp.listen(128)
-    return udp, tcp
+    while True:
+        udp = _bind(socket.SOCK_DGRAM, address)
+        try:
+            tcp = _bind(socket.SOCK_STREAM, (address[0], udp.getsockname()[1]))
+        except SystemExit:
+            udp.close()
+            if address[1]:
+                raise
+            continue  # the port that the kernel picked for UDP is taken for TCP: pick again
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        tcp.listen(128)
+        return udp, tcp
 
 
 def _bind(kind: socket.SocketKind, address: Address) -> socket.socket:
@@ -190,6 +197,7 @@ def _bind(kind: socket.SocketKind, address: Address) -> socket.socket:
     try:
         sock.bind(address)
     except OSError as error:
+        sock.close()
         raise SystemExit(f"cannot listen on {address[0]}:{address[1]}: {error}") from error
     return sock
 
