@@ -47,10 +47,9 @@ def union(left: Fields, right: Fields) -> Fields:
 def _union_node(left: Fields, right: Fields) -> Fields:
     if left and right:
         return union(left, right)
-    other = left or right
-    if not other or "." in other:
-        return other if other is left or not left else left
-    return {".": {}, **other}
+    if left:
+        return left if "." in left else {".": {}, **left}
+    return right if not right or "." in right else {".": {}, **right}
 
 
 def difference(left: Fields, right: Fields) -> Fields:

@@ -108,13 +108,13 @@ def _child(node: Any, token: str) -> Any:
     raise _Misfit(f"{token!r} is below a value that has no members")
 
 
-def _index(token: str, last: int) -> int:
+def _index(text: str, last: int) -> int:
     """An array index, without leading zeros and not beyond ``last`` (RFC 6901, section 4)."""
-    if not (token.isascii() and token.isdigit()) or (token[0] == "0" and token != "0") or len(token) > 9:
-        raise _Misfit(f"{token!r} is no index of an array")
-    if int(token) > last:
-        raise _Misfit(f"index {token} is out of bounds")
-    return int(token)
+    if not (text.isascii() and text.isdigit()) or (text[0] == "0" and len(text) > 1) or len(text) > 9:
+        raise _Misfit(f"{text!r} is no index of an array")
+    if int(text) > last:
+        raise _Misfit(f"index {text} is out of bounds")
+    return int(text)
 
 
 def _edit(node: Any, tokens: list[str], edit: Edit) -> Any:
@@ -133,12 +133,12 @@ def _edit(node: Any, tokens: list[str], edit: Edit) -> Any:
 
 
 def _adding(value: Any) -> Edit:
-    def add(node: Any, token: str) -> Any:
+    def add(node: Any, name: str) -> Any:
         if isinstance(node, dict):
-            return {**node, token: value}
+            return {**node, name: value}
         if not isinstance(node, list):
             raise _Misfit("the parent has no members")
-        at = len(node) if token == "-" else _index(token, len(node))
+        at = len(node) if name == "-" else _index(name, len(node))
         return [*node[:at], value, *node[at:]]
 
     return add

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """``target`` with ``patch`` merged in; shares what does not change, and returns ``target`` itself when nothing does.
+    """``target`` with ``patch`` merged in; ``target`` itself when nothing changes, else sharing what does not.
 
     An object merges, a null member removes, anything else replaces (RFC 7386, section 2).
     """
