@@ -68,12 +68,28 @@ def _prune(schema: Schema, value: Any) -> Any:
         same = len(kept) == len(value) and all(kept[k] is value[k] for k in kept)
         return value if same else kept
     if schema.kind == "list" and schema.item is not None and isinstance(value, list):
-        items = [_prune(schema.item, v) for v in value]
+        items = [_zero(schema.item) if v is None else _prune(schema.item, v) for v in value]
         return value if all(a is b for a, b in zip(items, value, strict=True)) else items
-    if schema.kind == "map" and isinstance(value, dict) and None in value.values():
-        # Go decodes a null map value into the zero value of its type.
-        return {k: "" if v is None else v for k, v in value.items()}
+    if schema.kind == "map" and schema.item is not None and isinstance(value, dict) and None in value.values():
+        return {k: _zero(schema.item) if v is None else v for k, v in value.items()}
     return value
+
+
+def _zero(schema: Schema) -> Any:
+    """What Go makes of a null in a list or map: the zero value of the type."""
+    match schema.kind:
+        case "object" | "map":
+            return {}
+        case "list":
+            return []
+        case "boolean":
+            return False
+        case "integer" | "number" | "int-or-string":
+            return 0
+        case "string":
+            return ""
+        case _:
+            return {} if schema.format == "object" else None
 
 
 def _errors(schema: Schema, value: Any, path: str, owner: str) -> Iterator[str]:

@@ -320,3 +320,36 @@ class PodSchedulingGate(KubeStruct, frozen=True):
     """Holds back scheduling while it is there."""
 
     name: Annotated[str, api(required=True)] = ""
+
+
+class ContainerStateWaiting(KubeStruct, frozen=True):
+    """Not running yet, or between restarts."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerStateRunning(KubeStruct, frozen=True):
+    """Running."""
+
+    started_at: Annotated[str | None, api(format="date-time")] = None
+
+
+class ContainerStateTerminated(KubeStruct, frozen=True):
+    """Ended."""
+
+    exit_code: Annotated[int, api(required=True)] = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: Annotated[str | None, api(format="date-time")] = None
+    finished_at: Annotated[str | None, api(format="date-time")] = None
+    container_id: str = ""
+
+
+class ContainerState(KubeStruct, frozen=True):
+    """One of waiting, running, terminated."""
+
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None

@@ -359,8 +359,8 @@ class ContainerStatus(KubeStruct, frozen=True):
     """Observed state of a container; ``state`` has one of waiting, running, terminated."""
 
     name: Annotated[str, api(required=True)] = ""
-    state: dict[str, dict[str, Any]] = {}
-    last_state: dict[str, dict[str, Any]] = {}
+    state: Annotated[dict[str, dict[str, Any]], api(parts="ContainerState")] = {}
+    last_state: Annotated[dict[str, dict[str, Any]], api(parts="ContainerState")] = {}
     ready: Annotated[bool, api(required=True)] = False
     restart_count: Annotated[int, api(required=True)] = 0
     image: Annotated[str, api(required=True)] = ""
