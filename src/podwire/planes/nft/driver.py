@@ -137,7 +137,8 @@ class Digests:
 
     def update(self, plan: NftPlan) -> Mapping[str, str]:
         """Digest by pod uid and by Service port key. The same object as before when nothing changed."""
-        ports, pods = plan.services.ports, {pod.uid: pod for pod in plan.policy.pods.values()}
+        # A pod without an address is nothing to a kernel: nothing of it can be in force.
+        ports, pods = plan.services.ports, {pod.uid: pod for pod in plan.policy.pods.values() if pod.addresses}
         new = {key: digest(port) for key, port in ports.items() if self._ports.get(key) is not port}
         new.update((uid, digest(pod)) for uid, pod in pods.items() if self._pods.get(uid) is not pod)
         gone = (self._ports.keys() - ports.keys()) | (self._pods.keys() - pods.keys())
