@@ -40,6 +40,7 @@ class Context:
         self.routes: RoutePlan | None = None
         self.zone: ZonePlan | None = None
         self.nodes: NodePlan | None = None
+        self.findings: tuple[Finding, ...] = ()
 
     def absorb(self, piece: Piece) -> None:
         """Make the plans of a piece visible to later passes."""
@@ -48,3 +49,4 @@ class Context:
         self.routes = piece.routes or self.routes
         self.zone = piece.zone or self.zone
         self.nodes = piece.nodes or self.nodes
+        self.findings = (*self.findings, *piece.findings)

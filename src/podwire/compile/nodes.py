@@ -1,8 +1,129 @@
-"""Pass in the making."""
+"""Nodes and bound pods to the node plan.
 
+Rules:
+
+1. A node needs an InternalIP and a podCIDR; one without is not run and said so (PW6001).
+2. A pod whose node does not exist has no unit.
+3. A container may start once the policy plane of its node names the pod's uid as applied; without planes, and on the
+   host network, nothing waits.
+4. A LoadBalancer address is reached through a node with a ready endpoint of a ``Local`` Service, else through the
+   first ready node.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from podwire.base import FieldPath, Finding, Origin
 from podwire.compile.context import Context, Piece
+from podwire.compile.nodes_pods import compile_pod, is_planned
+from podwire.compile.statuses import find_condition
+from podwire.kube import Node, Pod
+from podwire.plan import NodePlan, ServicePort
+from podwire.plan import node as plan
+from podwire.plan.node import ExternalRoute
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 def compile_nodes(context: Context) -> Piece:
-    """Nothing yet."""
-    return Piece()
+    """The node plan, and findings about pods that cannot run as written."""
+    snapshot, memo = context.snapshot, context.memo
+    settings = snapshot.settings
+    nodes: dict[str, plan.Node] = {}
+    pods: dict[str, plan.Pod] = {}
+    findings: list[Finding] = []
+    for name, node in snapshot.nodes.items():
+        unit = memo.unit(f"node/{name}", (node,), partial(_node, node))
+        if unit is None:
+            findings.append(_unfit(node))
+        else:
+            nodes[name] = unit
+    for key, pod in snapshot.all(Pod).items():
+        if pod.spec.node_name not in nodes or not is_planned(context, pod):
+            continue
+        compiled = compile_pod(context, pod)
+        run = compiled.unit.run and _is_cleared(context, pod)
+        pods[key] = compiled.unit if run else memo.unit(f"held/{key}", (compiled.unit,), partial(_held, compiled.unit))
+        findings.extend(compiled.findings)
+    made = NodePlan(
+        cluster=settings.cluster,
+        fabric=settings.fabric,
+        nodes=nodes,
+        pods=pods,
+        routes=dict(_routes(context)),
+        service_cidrs=(settings.service_cidr,),
+        cluster_cidr=settings.cluster_cidr,
+    )
+    return Piece(nodes=made, findings=tuple(findings))
+
+
+def _node(node: Node) -> plan.Node | None:
+    address = next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
+    cidr = node.spec.pod_cidr or next(iter(node.spec.pod_cidrs), "")
+    if not address or not cidr:
+        return None
+    zone = node.metadata.labels.get(ZONE_LABEL, "")
+    return plan.Node(Origin(node.ref), node.metadata.name, zone, address, cidr)
+
+
+def _unfit(node: Node) -> Finding:
+    message = "the node has no InternalIP address or no podCIDR, so it is not run"
+    fix = "set status.addresses and spec.podCIDR, or start with more --nodes"
+    return Finding("PW6001", "error", node.ref, FieldPath("spec.podCIDR"), message, fix)
+
+
+def _held(unit: plan.Pod) -> plan.Pod:
+    return msgspec.structs.replace(unit, run=False)
+
+
+def _is_cleared(context: Context, pod: Pod) -> bool:
+    """Rule 3. A pod whose containers run already is not held again while the plane loads anew."""
+    snapshot = context.snapshot
+    if pod.spec.host_network or not snapshot.settings.planes:
+        return True
+    observed = snapshot.facts.pods.get(pod.metadata.uid)
+    if observed is not None and any(c.state != "waiting" for c in (*observed.init_containers, *observed.containers)):
+        return True
+    fact = snapshot.facts.planes.get(f"nft/{pod.spec.node_name}")
+    return fact is not None and pod.metadata.uid in fact.applied
+
+
+def _routes(context: Context) -> Iterator[tuple[str, ExternalRoute]]:
+    services = context.services
+    if services is None:
+        return
+    fallback = _first_ready(context)
+    for unit in services.ports.values():
+        for address in unit.load_balancer_ips:
+            node = _local_node(unit) or fallback
+            if node:
+                key = f"route/{address}"
+                route = context.memo.unit(key, (address, node, unit.service.key), partial(_route, unit, address, node))
+                yield address, route
+
+
+def _route(unit: ServicePort, address: str, node: str) -> ExternalRoute:
+    return ExternalRoute(address, node, Origin(unit.service, FieldPath("status.loadBalancer.ingress")))
+
+
+def _local_node(unit: ServicePort) -> str:
+    """For ``externalTrafficPolicy: Local``, the first node with a ready endpoint; empty for Cluster."""
+    if not unit.external_local:
+        return ""
+    return min((e.node for e in unit.endpoints if e.ready and e.node), default="")
+
+
+def _first_ready(context: Context) -> str:
+    names = [name for name, node in context.snapshot.nodes.items() if is_ready(context, node)]
+    return min(names or context.snapshot.nodes, default="")
+
+
+def is_ready(context: Context, node: Node) -> bool:
+    """By what the runtime observed, else by the condition."""
+    fact = context.snapshot.facts.nodes.get(node.metadata.name)
+    if fact is not None:
+        return fact.ready
+    ready = find_condition(node.status.conditions, "Ready")
+    return ready is not None and ready.status == "True"

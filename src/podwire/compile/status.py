@@ -1,8 +1,152 @@
-"""Pass in the making."""
+"""What the drivers confirmed, as status of pods, nodes and Ingresses, and as Events.
 
+Rules:
+
+1. A pod that is being deleted goes for good when nothing of it is left: the runtime says so, it never had a node, or
+   its node does not exist.
+2. If the runtime says nothing, the object goes a little after its grace period: nothing can be running here.
+3. An Ingress shows an address only when the proxy has acknowledged everything the Ingress asks for.
+4. ``settings.owned`` decides what is written.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from podwire.base import FieldPath, Origin
 from podwire.compile.context import Context, Piece
+from podwire.compile.events import compile_events
+from podwire.compile.images import OWN_PLANES
+from podwire.compile.ingress_views import is_ours
+from podwire.compile.nodes_pods import compile_pod, is_planned
+from podwire.compile.routes import is_programmed
+from podwire.compile.status_pods import Observed, compile_pod_status
+from podwire.compile.statuses import condition, merge_conditions, merge_status, parse_time
+from podwire.kube import Ingress, IngressClass, Node, Pod, Service
+from podwire.kube.networking import IngressLoadBalancerIngress, IngressLoadBalancerStatus
+from podwire.plan import Merge, NodeFact, Remove, Write
+
+SLACK_SECONDS = 5
+Writes = Iterator[tuple[str, Write]]
 
 
 def compile_status(context: Context) -> Piece:
-    """Nothing yet."""
-    return Piece()
+    """Status writes, final deletions and Events."""
+    owned = context.snapshot.settings.owned
+    writes: dict[str, Write] = {}
+    wakes: list[float] = []
+    if owned.pod_status:
+        planes = _ready_planes(context)
+        for key, pod in context.snapshot.all(Pod).items():
+            if pod.metadata.deletion_timestamp is not None and _ends(context, pod, wakes):
+                name = f"end/Pod/{key}"
+                writes[name] = context.memo.unit(f"write/{name}", (pod.metadata.uid,), partial(_final, pod))
+            elif pod.spec.node_name:
+                writes.update(_pod(context, pod, planes))
+        for node in context.snapshot.nodes.values():
+            writes.update(_node(context, node))
+    if owned.ingress_status:
+        writes.update(_ingresses(context))
+    if owned.events:
+        writes.update(compile_events(context))
+    return Piece(writes=writes, wake_at=min(wakes, default=None))
+
+
+def _ready_planes(context: Context) -> frozenset[str]:
+    """Which of podwire's own planes serve. Without planes (simulated) nobody waits for them."""
+    snapshot = context.snapshot
+    if not snapshot.settings.planes:
+        return frozenset(OWN_PLANES.values())
+    facts = snapshot.facts.planes
+    proxy = snapshot.settings.ingress_proxy
+    keys = {"dns": ("dns",), "envoy": (f"envoy/{proxy}", proxy, "envoy")}
+    return frozenset(name for name, names in keys.items() if any(k in facts and facts[k].ready for k in names))
+
+
+def _pod(context: Context, pod: Pod, planes: frozenset[str]) -> Writes:
+    snapshot = context.snapshot
+    node = snapshot.nodes.get(pod.spec.node_name)
+    fact = snapshot.facts.pods.get(pod.metadata.uid)
+    problems = compile_pod(context, pod).problems if is_planned(context, pod) else ()
+    if fact is None and not problems:
+        return
+    seen = Observed(pod, fact, node, problems, planes)
+    key = f"status/Pod/{pod.key}"
+    inputs = (pod, fact, node, problems, planes)
+    patch = context.memo.unit(f"write/{key}", inputs, partial(compile_pod_status, seen, snapshot.now))
+    if patch is not None:
+        yield key, patch
+
+
+def _ends(context: Context, pod: Pod, wakes: list[float]) -> bool:
+    """Rules 1 and 2; a pod still waited for adds the time when it is not any more."""
+    snapshot = context.snapshot
+    if pod.metadata.finalizers:
+        return False
+    if pod.spec.node_name not in snapshot.nodes:
+        return True
+    fact = snapshot.facts.pods.get(pod.metadata.uid)
+    if fact is not None:
+        return fact.gone
+    if pod.is_finished:
+        return True
+    until = parse_time(pod.metadata.deletion_timestamp) + SLACK_SECONDS
+    if until > snapshot.now:
+        wakes.append(until)
+    return until <= snapshot.now
+
+
+def _final(pod: Pod) -> Write:
+    origin = Origin(pod.ref, FieldPath("metadata.deletionTimestamp"))
+    return Remove(origin, pod.ref, "v1", pod.metadata.uid, grace_seconds=0)
+
+
+def _node(context: Context, node: Node) -> Writes:
+    fact = context.snapshot.facts.nodes.get(node.metadata.name)
+    if fact is None:
+        return
+    key = f"status/Node/{node.metadata.name}"
+    make = partial(_node_status, node, fact, context.snapshot.now)
+    patch = context.memo.unit(f"write/{key}", (node, fact), make)
+    if patch is not None:
+        yield key, patch
+
+
+def _node_status(node: Node, fact: NodeFact, now: float) -> Merge | None:
+    if fact.ready:
+        message = fact.message or "the node's network namespace is up"
+        ready = condition("Ready", True, reason="KubeletReady", message=message)
+    else:
+        ready = condition("Ready", False, reason="KubeletNotReady", message=fact.message or "the node is not up")
+    old = {c.type: c for c in node.status.conditions}
+    (timed,) = merge_conditions([old["Ready"]] if "Ready" in old else [], [ready], now)
+    timed = msgspec.structs.replace(timed, last_heartbeat_time=_beat(node, timed.last_transition_time))
+    rest = tuple(c for c in node.status.conditions if c.type != "Ready")
+    return merge_status(node, {"conditions": (timed, *rest)})
+
+
+def _beat(node: Node, since: str | None) -> str | None:
+    """The heartbeat of the last write: it changes with the status only, an idle cluster writes nothing."""
+    ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
+    return ready.last_heartbeat_time if ready is not None and ready.last_transition_time == since else since
+
+
+def _ingresses(context: Context) -> Writes:
+    snapshot = context.snapshot
+    classes = snapshot.all(IngressClass)
+    namespace = snapshot.settings.ingress_proxy.partition("/")[0]
+    service = snapshot.get(Service, namespace, "ingress-nginx-controller")
+    balancer = service.status.load_balancer.ingress if service else ()
+    points = tuple(IngressLoadBalancerIngress(ip=i.ip, hostname=i.hostname) for i in balancer)
+    for key, ingress in snapshot.all(Ingress).items():
+        ours, _ = is_ours(ingress, classes, snapshot.settings.controller)
+        if not ours:
+            continue
+        programmed = context.routes is not None and is_programmed(snapshot, context.routes, ingress.ref)[0]
+        wanted = IngressLoadBalancerStatus(ingress=points if programmed else ())
+        name = f"status/Ingress/{key}"
+        make = partial(merge_status, ingress, {"load_balancer": wanted})
+        patch = context.memo.unit(f"write/{name}", (ingress, programmed, points), make)
+        if patch is not None:
+            yield name, patch

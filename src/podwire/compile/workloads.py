@@ -1,8 +1,72 @@
-"""Pass in the making."""
+"""Workloads to pods, pods to nodes, as writes.
 
+Rules:
+
+1. Controllers look at pods themselves, not at the status another controller wrote: one step fewer to converge.
+2. Every write is a unit of the memo, so a time inside it does not change while it is under way.
+3. Which objects are written is decided by ``settings.owned``: ``workloads`` and ``scheduling``.
+
+Not here: DaemonSet, Job, CronJob; adoption of pods without owner.
+"""
+
+from functools import partial
+
+from podwire.base import Finding
 from podwire.compile.context import Context, Piece
+from podwire.compile.workloads_deployments import compile_deployment
+from podwire.compile.workloads_pods import PodCounts
+from podwire.compile.workloads_replicasets import compile_replica_set, count_replica_set
+from podwire.compile.workloads_scheduling import compile_scheduling
+from podwire.compile.workloads_statefulsets import compile_stateful_set
+from podwire.kube import Deployment, ReplicaSet, StatefulSet
+from podwire.plan import Write
 
 
 def compile_workloads(context: Context) -> Piece:
-    """Nothing yet."""
-    return Piece()
+    """Creates, deletes, bindings and status of Deployments, ReplicaSets, StatefulSets and unbound pods."""
+    owned = context.snapshot.settings.owned
+    writes: dict[str, Write] = {}
+    findings: list[Finding] = []
+    wakes: list[float] = []
+    if owned.workloads:
+        _controllers(context, writes, findings, wakes)
+    if owned.scheduling:
+        piece = compile_scheduling(context)
+        writes.update(piece.writes)
+        findings.extend(piece.findings)
+    return Piece(writes=writes, findings=tuple(findings), wake_at=min(wakes, default=None))
+
+
+def _controllers(context: Context, writes: dict[str, Write], findings: list[Finding], wakes: list[float]) -> None:
+    counts = _replica_sets(context, writes)
+    wakes.extend(c.wake_at for c in counts.values() if c.wake_at is not None)
+    snapshot = context.snapshot
+    for deployment in snapshot.all(Deployment).values():
+        children = snapshot.children.get(deployment.metadata.uid, ())
+        sets = tuple((c, counts[c.key]) for c in children if isinstance(c, ReplicaSet))
+        made, wake_at = compile_deployment(context, deployment, sets)
+        writes.update(made)
+        if wake_at is not None:
+            wakes.append(wake_at)
+    for stateful in snapshot.all(StatefulSet).values():
+        made, found, wake_at = compile_stateful_set(context, stateful, snapshot.pods_of(stateful))
+        writes.update(made)
+        findings.extend(found)
+        if wake_at is not None:
+            wakes.append(wake_at)
+
+
+def _replica_sets(context: Context, writes: dict[str, Write]) -> dict[str, PodCounts]:
+    """Counts of every ReplicaSet; its writes are added to ``writes``."""
+    snapshot = context.snapshot
+    found: dict[str, PodCounts] = {}
+    for key, value in snapshot.all(ReplicaSet).items():
+        pods = snapshot.pods_of(value)
+        if value.spec.min_ready_seconds:
+            counts = count_replica_set(value, pods, snapshot.now)
+        else:
+            make = partial(count_replica_set, value, pods, snapshot.now)
+            counts = context.memo.unit(f"replicas/{key}", (value, pods), make)
+        found[key] = counts
+        writes.update(compile_replica_set(context, value, pods, counts))
+    return found

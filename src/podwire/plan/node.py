@@ -112,10 +112,10 @@ class Container(msgspec.Struct, frozen=True):
     work: Work
     env: tuple[tuple[str, str], ...] = ()
     files: tuple[File, ...] = ()
-    dirs: tuple[Dir, ...] = ()
     readiness: Probe | None = None
     liveness: Probe | None = None
     startup: Probe | None = None
+    dirs: tuple[Dir, ...] = ()
 
 
 class Pod(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ class Owned(msgspec.Struct, frozen=True):
     endpoint_slices: bool = True
     load_balancers: bool = True
     ingress_status: bool = True
+    events: bool = True
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -1,0 +1,117 @@
+"""Addresses for Services of type LoadBalancer.
+
+Rules:
+
+1. An address that a Service has and that lies in the pool is kept; of two Services with the same one the older keeps
+   it.
+2. ``spec.loadBalancerIP`` inside the pool is honoured when it is free; otherwise the Service waits, with a finding.
+3. Everyone else gets the lowest free address, older Services first.
+4. ``spec.loadBalancerClass`` names another controller: the Service is left alone (info PW1131).
+5. Pool exhausted, or the asked address is not to be had: PW1130, and the Service has no address.
+"""
+
+from functools import partial
+from ipaddress import ip_address
+
+from podwire.base import NOWHERE, FieldPath, Finding
+from podwire.compile.context import Context, Piece
+from podwire.compile.statuses import merge_status, parse_time
+from podwire.kube import Service
+from podwire.kube.core import LoadBalancerIngress, LoadBalancerStatus
+from podwire.plan import Write
+from podwire.snapshot import Settings
+
+CODE = "PW1130"
+
+
+def compile_load_balancers(context: Context) -> Piece:
+    """Status writes that give and take addresses."""
+    pool = _Pool(context.snapshot.settings)
+    writes: dict[str, Write] = {}
+    findings: list[Finding] = []
+    waiting: list[Service] = []
+    for service in sorted(_balanced(context), key=_age):
+        if service.spec.load_balancer_class is not None:
+            findings.append(_foreign(service))
+        elif not pool.take(_current(service), wanted=service.spec.load_balancer_ip):
+            waiting.append(service)
+    for service in waiting:
+        address, problem = pool.choose(service.spec.load_balancer_ip)
+        if problem:
+            findings.append(Finding(CODE, "error", service.ref, FieldPath("spec.loadBalancerIP"), problem))
+        patch = context.memo.unit(f"balancer/{service.key}", (service, address), partial(_status, service, address))
+        if patch is not None:
+            writes[f"balancer/Service/{service.key}"] = patch
+    return Piece(writes=writes, findings=tuple(findings))
+
+
+class _Pool:
+    """The addresses between first and last, and which are taken."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._first = ip_address(settings.load_balancer_first)
+        self._last = ip_address(settings.load_balancer_last)
+        self._taken: set[str] = set()
+        self._next = int(self._first)
+
+    def take(self, current: str, *, wanted: str) -> bool:
+        """Keep ``current`` if it is of the pool, free, and not another one is asked for."""
+        if not current or current in self._taken or not self._holds(current) or wanted not in ("", current):
+            return False
+        self._taken.add(current)
+        return True
+
+    def choose(self, wanted: str) -> tuple[str, str]:
+        """``(address, "")`` or ``("", why not)``."""
+        if wanted:
+            return self._asked(wanted)
+        while self._text(self._next) in self._taken and self._next <= int(self._last):
+            self._next += 1
+        if self._next > int(self._last):
+            return "", f"no address is left in the load balancer pool {self._first} to {self._last}"
+        address = self._text(self._next)
+        self._taken.add(address)
+        return address, ""
+
+    def _text(self, number: int) -> str:
+        return str(type(self._first)(number))
+
+    def _asked(self, wanted: str) -> tuple[str, str]:
+        if not self._holds(wanted):
+            return "", f"loadBalancerIP {wanted} is not in the pool {self._first} to {self._last}"
+        if wanted in self._taken:
+            return "", f"loadBalancerIP {wanted} belongs to another Service"
+        self._taken.add(wanted)
+        return wanted, ""
+
+    def _holds(self, address: str) -> bool:
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return parsed.version == self._first.version and int(self._first) <= int(parsed) <= int(self._last)
+
+
+def _balanced(context: Context) -> list[Service]:
+    services = context.snapshot.all(Service).values()
+    return [s for s in services if s.spec.type == "LoadBalancer" and s.metadata.deletion_timestamp is None]
+
+
+def _age(service: Service) -> tuple[float, str]:
+    return parse_time(service.metadata.creation_timestamp), service.key
+
+
+def _current(service: Service) -> str:
+    ingress = service.status.load_balancer.ingress
+    return ingress[0].ip if ingress else ""
+
+
+def _status(service: Service, address: str) -> Write | None:
+    ingress = (LoadBalancerIngress(ip=address, ip_mode="VIP"),) if address else ()
+    return merge_status(service, {"load_balancer": LoadBalancerStatus(ingress=ingress)}, path=NOWHERE)
+
+
+def _foreign(service: Service) -> Finding:
+    name = service.spec.load_balancer_class
+    message = f"loadBalancerClass {name} belongs to another controller; podwire gives no address"
+    return Finding("PW1131", "info", service.ref, FieldPath("spec.loadBalancerClass"), message, "remove the field")

@@ -1,0 +1,255 @@
+"""One bound pod to its unit of the node plan.
+
+Rules:
+
+1. A pod has a unit from the moment it is bound to an existing node until nothing of it is left; a finished pod that no
+   runtime knows has none (it must not run again).
+2. ``run`` needs everything the containers refer to, the pod's address where they refer to it, and the policy plane's
+   confirmation (plan/node.py rule 2).
+
+Source: kubernetes ``pkg/kubelet/network/dns``, ``pkg/kubelet/kubelet_pods.go`` (hosts, hostname).
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal, cast
+
+import msgspec
+
+from podwire.base import Finding, Origin
+from podwire.compile.containers import Missing, Problem, Surroundings, compile_container, needs_address
+from podwire.compile.context import Context
+from podwire.compile.nodes_ports import PortIndex
+from podwire.compile.volumes import mount_volumes, volume_findings
+from podwire.kube import ConfigMap, Node, Pod, Secret
+from podwire.kube.pods import Container as KubeContainer
+from podwire.plan import PodFact
+from podwire.plan import node as plan
+from podwire.snapshot import Settings
+
+_NAME_LIMIT = 63
+
+
+class CompiledPod(msgspec.Struct, frozen=True):
+    """The unit with ``run`` as far as the pod itself decides, what keeps it waiting, and findings."""
+
+    unit: plan.Pod
+    problems: tuple[Problem, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def is_planned(context: Context, pod: Pod) -> bool:
+    """Rule 1."""
+    snapshot = context.snapshot
+    if pod.spec.node_name not in snapshot.nodes:
+        return False
+    fact = snapshot.facts.pods.get(pod.metadata.uid)
+    return not fact.gone if fact is not None else not pod.is_finished
+
+
+def compile_pod(context: Context, pod: Pod) -> CompiledPod:
+    """The unit of a planned pod, kept in the memo: asking again in one compile costs nothing."""
+    snapshot = context.snapshot
+    fact = snapshot.facts.pods.get(pod.metadata.uid)
+    address = _address(pod, fact)
+    node = snapshot.nodes[pod.spec.node_name]
+    ports = _port_index(context, pod.metadata.namespace)
+    around = _references(context, pod)
+    inputs = (pod, node, around.config_maps, around.secrets, ports, address, snapshot.settings)
+    make = partial(_compile, pod, node, around, ports, address, snapshot.settings)
+    return context.memo.unit(f"pod/{pod.key}", inputs, make)
+
+
+class _References(msgspec.Struct, frozen=True):
+    config_maps: tuple[ConfigMap, ...]
+    secrets: tuple[Secret, ...]
+
+
+def _references(context: Context, pod: Pod) -> _References:
+    """The ConfigMaps and Secrets a pod names; the names are found once per version of the pod."""
+    names = context.memo.unit(f"pod-references/{pod.key}", (pod,), partial(_names, pod))
+    if names == ((), ()):
+        return _NONE
+    namespace, snapshot = pod.metadata.namespace, context.snapshot
+    maps = (snapshot.get(ConfigMap, namespace, name) for name in names[0])
+    secrets = (snapshot.get(Secret, namespace, name) for name in names[1])
+    return _References(tuple(m for m in maps if m is not None), tuple(s for s in secrets if s is not None))
+
+
+_NONE = _References((), ())
+
+
+def _names(pod: Pod) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    maps: set[str] = set()
+    secrets: set[str] = set()
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
+        for source in container.env_from:
+            maps |= {source.config_map_ref.name} if source.config_map_ref else set()
+            secrets |= {source.secret_ref.name} if source.secret_ref else set()
+        for value_from in (v.value_from for v in container.env if v.value_from is not None):
+            maps |= {value_from.config_map_key_ref.name} if value_from.config_map_key_ref else set()
+            secrets |= {value_from.secret_key_ref.name} if value_from.secret_key_ref else set()
+    for volume in pod.spec.volumes:
+        maps |= {volume.config_map.name} if volume.config_map else set()
+        secrets |= {volume.secret.secret_name} if volume.secret else set()
+        for part in (volume.projected or {}).get("sources") or ():
+            maps |= {part["configMap"].get("name", "")} if part.get("configMap") else set()
+            secrets |= {part["secret"].get("name", "")} if part.get("secret") else set()
+    return tuple(sorted(maps)), tuple(sorted(secrets))
+
+
+def _port_index(context: Context, namespace: str) -> PortIndex:
+    services = context.snapshot.services_by_namespace.get(namespace, ())
+    return context.memo.unit(f"service-ports/{namespace}", services, partial(PortIndex.of, services))
+
+
+def _address(pod: Pod, fact: PodFact | None) -> str:
+    if fact is not None and fact.addresses:
+        return fact.addresses[0]
+    return pod.status.pod_ip
+
+
+def _compile(
+    pod: Pod, node: Node, references: _References, index: PortIndex, address: str, settings: Settings
+) -> CompiledPod:
+    host_address = next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
+    around = Surroundings(
+        pod=pod,
+        config_maps={m.key: m for m in references.config_maps},
+        secrets={s.key: s for s in references.secrets},
+        address=host_address if pod.spec.host_network else address,
+        host_address=host_address,
+        rules=settings.images,
+        ports=index.ports_of(pod),
+    )
+    problems: list[Problem] = []
+    findings = list(volume_findings(around))
+    init = tuple(_containers(pod.spec.init_containers, "initContainers", around, problems, findings))
+    main = tuple(_containers(pod.spec.containers, "containers", around, problems, findings))
+    findings.extend(problem.finding for problem in problems)
+    waits = bool(problems) or (needs_address(pod) and not around.address)
+    unit = _unit(pod, around, settings, run=not waits, containers=main, init_containers=init)
+    return CompiledPod(unit, tuple(problems), tuple(findings))
+
+
+def _containers(
+    containers: tuple[KubeContainer, ...],
+    field: str,
+    around: Surroundings,
+    problems: list[Problem],
+    findings: list[Finding],
+) -> Iterator[plan.Container]:
+    for index, container in enumerate(containers):
+        path = f"spec.{field}[{index}]"
+        unit, waiting, found = compile_container(container, path, around)
+        problems.extend(waiting)
+        findings.extend(found)
+        try:
+            files, dirs = mount_volumes(container, around, dict(unit.env))
+        except Missing as missing:
+            problems.append(Problem.of(around.pod.ref, container.name, f"{path}.volumeMounts", missing))
+        else:
+            unit = msgspec.structs.replace(unit, files=files, dirs=dirs)
+        yield unit
+
+
+def _unit(
+    pod: Pod,
+    around: Surroundings,
+    settings: Settings,
+    *,
+    run: bool,
+    containers: tuple[plan.Container, ...],
+    init_containers: tuple[plan.Container, ...],
+) -> plan.Pod:
+    spec, meta = pod.spec, pod.metadata
+    grace = spec.termination_grace_period_seconds
+    if meta.deletion_grace_period_seconds is not None:
+        grace = meta.deletion_grace_period_seconds
+    return plan.Pod(
+        origin=Origin(pod.ref),
+        pod=pod.ref,
+        uid=meta.uid,
+        node=spec.node_name,
+        hostname=hostname_of(pod, settings),
+        run=run,
+        containers=containers,
+        init_containers=init_containers,
+        address="" if spec.host_network else around.address,
+        host_network=spec.host_network,
+        restart_policy=cast(Literal["Always", "OnFailure", "Never"], spec.restart_policy or "Always"),
+        grace_seconds=30 if grace is None else grace,
+        terminating=meta.deletion_timestamp is not None,
+        resolv_conf=compile_resolv_conf(pod, settings),
+        hosts=tuple(_hosts(pod, around.address, settings)),
+        labels=tuple(sorted(meta.labels.items())),
+        annotations=tuple(sorted(meta.annotations.items())),
+        service_account=spec.service_account_name or "default",
+    )
+
+
+def fqdn_of(pod: Pod, settings: Settings) -> str:
+    """``host.subdomain.namespace.svc.domain``; empty without a subdomain."""
+    spec = pod.spec
+    if not spec.subdomain:
+        return ""
+    host = (spec.hostname or pod.metadata.name)[:_NAME_LIMIT]
+    return f"{host}.{spec.subdomain}.{pod.metadata.namespace}.svc.{settings.domain}"
+
+
+def hostname_of(pod: Pod, settings: Settings) -> str:
+    """What ``hostname`` prints in the pod."""
+    spec = pod.spec
+    if spec.hostname_override:
+        return spec.hostname_override
+    if spec.host_network:
+        return spec.node_name
+    if spec.set_hostname_as_fqdn and fqdn_of(pod, settings):
+        return fqdn_of(pod, settings)
+    return (spec.hostname or pod.metadata.name)[:_NAME_LIMIT].rstrip("-.")
+
+
+def _hosts(pod: Pod, address: str, settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Localhost, the pod itself once it has an address, then hostAliases."""
+    yield "127.0.0.1", ("localhost",)
+    yield "::1", ("localhost", "ip6-localhost", "ip6-loopback")
+    if address and not pod.spec.host_network:
+        names = (fqdn_of(pod, settings), hostname_of(pod, settings))
+        yield address, tuple(dict.fromkeys(name for name in names if name))
+    for alias in pod.spec.host_aliases:
+        yield alias.ip, alias.hostnames
+
+
+def compile_resolv_conf(pod: Pod, settings: Settings) -> str:
+    """The pod's resolv.conf after ``dnsPolicy`` and ``dnsConfig``."""
+    policy = pod.spec.dns_policy or "ClusterFirst"
+    if policy == "ClusterFirst" and pod.spec.host_network:
+        policy = "Default"
+    servers: list[str] = []
+    searches: list[str] = []
+    options: dict[str, str] = {}
+    if policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
+        servers.append(settings.dns_address)
+        zone = f"svc.{settings.domain}"
+        searches += [f"{pod.metadata.namespace}.{zone}", zone, settings.domain]
+        options["ndots"] = "5"
+    elif policy == "Default":
+        servers += [_server(u) for u in settings.upstreams]
+    config = pod.spec.dns_config
+    if config is not None:
+        servers += config.nameservers
+        searches += config.searches
+        options |= {option.name: option.value or "" for option in config.options}
+    lines = [f"search {' '.join(dict.fromkeys(searches))}"] if searches else []
+    lines += [f"nameserver {server}" for server in dict.fromkeys(servers)]
+    if options:
+        words = (f"{name}:{value}" if value else name for name, value in options.items())
+        lines.append(f"options {' '.join(words)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _server(upstream: str) -> str:
+    """``address``, ``address:port`` or ``[v6]:port`` without the port: resolv.conf has no place for one."""
+    if upstream.startswith("["):
+        return upstream[1:].partition("]")[0]
+    return upstream.partition(":")[0] if upstream.count(":") == 1 else upstream
