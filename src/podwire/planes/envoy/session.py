@@ -4,7 +4,7 @@ Rules:
 
 1. ``applied[unit]`` is the digest of a unit whose every part Envoy confirmed on this stream; it changes to a newer
    digest only with the newer confirmation, so a refused change leaves the old digest in force.
-2. A certificate Envoy refuses, itself or its filter chain, and has no earlier form of is taken out of the rendering, which changes the listener:
+2. A certificate Envoy refuses (it, or its filter chain), without an earlier form, leaves rendering and listener:
    its hosts move to the default certificate. A listener would otherwise wait for the secret forever.
 3. Nothing is applied while no Envoy is connected.
 """
