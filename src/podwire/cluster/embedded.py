@@ -169,9 +169,10 @@ def make_settings(home: ClusterHome, images: Sequence[ImageRule]) -> Settings:
     fabric = home.ensure_fabric()
     prefix = fabric.removesuffix("0/24")
     proxy = Settings().ingress_proxy
+    binds = (str(home.run),)
     planes = (
-        ImageRule("podwire/dns", dns_argv(home.run), "podwire's DNS"),
-        ImageRule("podwire/envoy", envoy_argv(home.run, proxy), "Envoy"),
+        ImageRule("podwire/dns", dns_argv(home.run), "podwire's DNS", binds),
+        ImageRule("podwire/envoy", envoy_argv(home.run, proxy), "Envoy", binds),
     )
     return Settings(
         cluster=home.name,

@@ -78,7 +78,7 @@ def decide_work(
     for rule in rules:
         if matches_glob(rule.glob, container.image):
             reason = f"image {container.image} is {rule.reason}: runs {' '.join(rule.argv)}"
-            return ProcessWork((*rule.argv, *args), reason, container.working_dir)
+            return ProcessWork((*rule.argv, *args), reason, container.working_dir, rule.binds)
     name = repository_of(container.image)
     if name in OWN_PLANES:
         return StandInWork((), f"image {container.image} is podwire's own {OWN_PLANES[name]} plane")

@@ -12,7 +12,7 @@ from podwire.node.fabric import netns_of
 from podwire.node.launch import Launcher, Request
 from podwire.node.logs import LogStore
 from podwire.plan import EventFact, node_netns
-from podwire.plan.node import Container, Pod
+from podwire.plan.node import Container, Pod, ProcessWork
 
 _STANDARD_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -83,6 +83,7 @@ class PodContext:
             cwd=cwd,
             hostname=self.unit.hostname[:64],
             files=tuple(files),
+            binds=container.work.binds if isinstance(container.work, ProcessWork) else (),
             tty=tty,
         )
 

@@ -44,6 +44,7 @@ class Request(msgspec.Struct, frozen=True):
     cwd: str = ""
     hostname: str = ""
     files: tuple[tuple[str, int, bytes], ...] = ()
+    binds: tuple[str, ...] = ()
     tty: bool = False
     join: "Program | None" = None
 
@@ -221,6 +222,7 @@ def _encode(request: Request) -> bytes:
         "cwd": request.cwd,
         "hostname": request.hostname,
         "files": list(request.files),
+        "binds": list(request.binds),
         "tty": request.tty,
         "join": request.join.ident if request.join is not None else 0,
     }

@@ -163,7 +163,7 @@ class Server:
         if program.alone and number in DEFAULT_FATAL and not handles(program.pid, number):
             program.ended_by, deliver = number, signal.SIGKILL
         with suppress(ProcessLookupError):
-            os.kill(program.pid, deliver)
+            (os.kill if program.alone else os.killpg)(program.pid, deliver)
 
     def start(self, ident: int, descriptors: list[int]) -> None:
         """Fork a program and say how that went."""
@@ -255,6 +255,8 @@ def furnish(request: dict[str, Any], root: str, submounts: list[str]) -> None:
     for point in submounts:
         with suppress(OSError):
             mount(point, merged + point, "none", MS_BIND | MS_REC)
+    for folder in request["binds"]:
+        mount(folder, merged + folder, "none", MS_BIND)
     mount("/dev", merged + "/dev", "none", MS_BIND | MS_REC)
     mount("proc", merged + "/proc", "proc", MS_NOSUID | MS_NODEV)
     try:

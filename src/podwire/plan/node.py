@@ -19,11 +19,15 @@ from podwire.base import Origin, Ref
 
 
 class ProcessWork(msgspec.Struct, frozen=True):
-    """Run a program of this machine. ``argv`` is complete: command and arguments after expansion."""
+    """Run a program of this machine. ``argv`` is complete: command and arguments after expansion.
+
+    ``binds`` are folders of the machine the program shares (sockets work across a bind mount, not across an overlay).
+    """
 
     argv: tuple[str, ...]
     reason: str
     working_dir: str = ""
+    binds: tuple[str, ...] = ()
 
 
 class StandInPort(msgspec.Struct, frozen=True, order=True):

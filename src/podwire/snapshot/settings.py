@@ -11,6 +11,7 @@ class ImageRule(msgspec.Struct, frozen=True):
     glob: str
     argv: tuple[str, ...]
     reason: str = "mapped by the user"
+    binds: tuple[str, ...] = ()
 
 
 class Owned(msgspec.Struct, frozen=True):
