@@ -99,7 +99,7 @@ class History:
         self._ring.append(_Past(change, now_seconds))
         self._bytes += len(change.item.data)
         limit = now_seconds - self._max_age_seconds
-        while self._bytes > self._max_bytes or self._ring[0].at < limit:
+        while self._ring and (self._bytes > self._max_bytes or self._ring[0].at < limit):
             gone = self._ring.popleft()
             self._bytes -= len(gone.data)
             self.oldest = gone.rv
