@@ -20,7 +20,8 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\
 _QUANTITY = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[numkMGTPE]|[KMGTPE]i)?\Z")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
 _GO_SCALARS = {"string": "string", "boolean": "bool", "integer": "int32", "number": "float64"}
-_LIMITS = {"int32": 1 << 31, "int64": 1 << 63}
+_INT32 = 1 << 31
+_LIMITS = {"int32": _INT32, "int64": 1 << 63}
 
 
 def unknown_fields(kind_name: str, obj: Any) -> tuple[str, ...]:
@@ -139,7 +140,7 @@ def _fits(schema: Schema, value: Any) -> bool:
             return isinstance(value, int | float) and not isinstance(value, bool)
         case "int-or-string":
             numbers = (int, float) if schema.format == "quantity" else (int,)
-            small = not isinstance(value, int) or schema.format == "quantity" or abs(value) < 1 << 31
+            small = not isinstance(value, int) or schema.format == "quantity" or -_INT32 <= value < _INT32
             return isinstance(value, str) or (isinstance(value, numbers) and not isinstance(value, bool) and small)
         case _:
             return False

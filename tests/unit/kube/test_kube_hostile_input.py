@@ -13,7 +13,22 @@ from podwire.kube.fields import field_value, supported_fields
 from podwire.kube.schema import Schema, schema_of_kind
 from podwire.kube.validate import validate
 
-WRONG = (None, True, 1, -1, 1 << 70, 0.5, "", "x", [], [None], [1], {}, {"a": None}, {"x": {"y": [None, {}]}})
+WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    1,
+    -1,
+    1 << 70,
+    0.5,
+    "",
+    "x",
+    [],
+    [None],
+    [1],
+    {},
+    {"a": None},
+    {"x": {"y": [None, {}]}},
+)
 WORDS = ("", "a", "A_", "None", "ClusterIP", "ClientIP", "LoadBalancer", "ExternalName", "NodePort", "TCP", "10.0.0.1")
 MORE = ("::1", "*.a.b", "/", "25%", "1Gi", "Always", "Exists", "In", "10.0.0.0/8", "2026-11-24T00:00:00Z", "x" * 70)
 NUMBERS = (-(1 << 31), -1, 0, 1, 80, 30000, 65536, (1 << 31) - 1)
