@@ -113,7 +113,7 @@ def _check_dns(spec: Obj, path: str) -> Errors:
         yield invalid(f"{path}.dnsConfig.searches", searches, "must not have more than 32 search paths")
     for index, search in enumerate(searches):
         # A lone dot and a final dot are accepted; underscores too since 1.32 (KEP-4427).
-        name = search.removesuffix(".").replace("_", "-x") if search != "." else "root"
+        name = search.removesuffix(".").replace("_", "x") if search != "." else "root"
         yield from each_invalid(f"{path}.dnsConfig.searches[{index}]", search, dns_subdomain_problems(name))
     for index, option in enumerate(config.get("options") or ()):
         if not option.get("name"):
