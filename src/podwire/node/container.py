@@ -177,14 +177,16 @@ class ContainerRunner:
             await run.stop(grace_seconds)
 
     async def update(self, container: Container) -> None:
-        """A new description: other ports are taken over at once, other work starts a new run."""
+        """A new description: other ports are taken over at once, another image starts a new run.
+
+        Other arguments or environment count from the next run on, as with a kubelet.
+        """
         before, self.container = self.container, container
         run = self.run
-        same_kind = isinstance(container.work, StandInWork) and isinstance(run, StandInRun)
-        if isinstance(run, StandInRun) and isinstance(container.work, StandInWork) and same_kind:
+        if isinstance(run, StandInRun) and isinstance(container.work, StandInWork):
             for text in await run.set_ports(container.work.ports):
                 self._context.event_once("Warning", "PortUnavailable", text)
-        if before.image != container.image or (before.work != container.work and not same_kind):
+        if before.image != container.image or type(before.work) is not type(container.work):
             self._replaced = True
             await self._end_run(self._context.unit.grace_seconds, f"Container {container.name} definition changed")
 

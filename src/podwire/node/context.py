@@ -1,8 +1,11 @@
 """What the parts of one pod share: its unit, where it lives, and the services of the runtime."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Final, Literal
 
 from podwire.base import stable_hash
@@ -20,12 +23,35 @@ _STANDARD_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 class Services:
     """What all pods of a runtime use."""
 
-    def __init__(self, *, logs: LogStore, launcher: Launcher, checker: Checker, tls: StandInTls) -> None:
-        """Plain parts, made by the runtime."""
+    def __init__(
+        self, *, state_dir: Path, logs: LogStore, launcher: Launcher, checker: Checker, tls: StandInTls
+    ) -> None:
+        """Plain parts, made by the runtime. Volumes are folders ``state_dir/volumes/UID/NAME``."""
+        self.volumes = state_dir / "volumes"
         self.logs = logs
         self.launcher = launcher
         self.checker = checker
         self.tls = tls
+
+    def forget_stale(self, uids: set[str]) -> None:
+        """Remove what an earlier run left: all logs, and the volumes of pods that are no more."""
+        self.logs.remove_all()
+        with suppress(FileNotFoundError):
+            for uid in set(os.listdir(self.volumes)) - uids:
+                shutil.rmtree(self.volumes / uid, ignore_errors=True)
+
+    def forget(self, uid: str) -> None:
+        """Remove what a pod kept on disk."""
+        self.logs.remove(uid)
+        shutil.rmtree(self.volumes / uid, ignore_errors=True)
+
+    def ensure_volume(self, uid: str, name: str) -> str:
+        """The folder of a pod's empty volume, writable for everybody, as an emptyDir is."""
+        folder = self.volumes / uid / name
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True)
+            folder.chmod(0o777)
+        return str(folder)
 
 
 class PodContext:
@@ -84,6 +110,7 @@ class PodContext:
             hostname=self.unit.hostname[:64],
             files=tuple(files),
             binds=container.work.binds if isinstance(container.work, ProcessWork) else (),
+            dirs=tuple((d.path, self.services.ensure_volume(self.unit.uid, d.volume)) for d in container.dirs),
             tty=tty,
         )
 

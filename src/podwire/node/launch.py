@@ -45,6 +45,7 @@ class Request(msgspec.Struct, frozen=True):
     hostname: str = ""
     files: tuple[tuple[str, int, bytes], ...] = ()
     binds: tuple[str, ...] = ()
+    dirs: tuple[tuple[str, str], ...] = ()
     tty: bool = False
     join: "Program | None" = None
 
@@ -223,6 +224,7 @@ def _encode(request: Request) -> bytes:
         "hostname": request.hostname,
         "files": list(request.files),
         "binds": list(request.binds),
+        "dirs": list(request.dirs),
         "tty": request.tty,
         "join": request.join.ident if request.join is not None else 0,
     }

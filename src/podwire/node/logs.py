@@ -13,7 +13,7 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,10 +52,16 @@ class RunLog:
         self.closed = False
         self._size = 0
         self._followers: set[asyncio.Event] = set()
+        self.listeners: set[Callable[[str, bytes], None]] = set()
 
     def path(self, generation: int) -> Path:
         """File of one generation."""
         return self.folder / f"{self.run}.{generation}.log"
+
+    def hear(self, stream: str, data: bytes) -> None:
+        """Pass output on as it came, for who is attached; it is not stored by this."""
+        for listener in list(self.listeners):
+            listener(stream, data)
 
     def write(self, stream: str, lines: list[bytes]) -> None:
         """Append lines that were read just now."""
@@ -108,13 +114,6 @@ class RunLog:
         finally:
             self._followers.discard(woken)
 
-    async def follow_new(self) -> AsyncIterator[Line]:
-        """Only lines that are written from now on, until the run has ended."""
-        began = time.time()
-        async for line in self.read(follow=True):
-            if line[0] >= began:
-                yield line
-
 
 def _read_from(path: Path, offset: int) -> Iterator[bytes]:
     with suppress(FileNotFoundError), open(path, "rb") as file:
@@ -164,6 +163,10 @@ class LogStore:
                 log.close()
         shutil.rmtree(self._root / uid, ignore_errors=True)
 
+    def remove_all(self) -> None:
+        """Delete what an earlier process stored; nothing of this one must be there yet."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
 
 class Capture:
     """Moves what a pipe (or terminal) delivers into a log, line by line, until its end."""
@@ -189,6 +192,7 @@ class Capture:
         if not data:
             self.close()
             return
+        self._log.hear(self._stream, data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         whole = [line + b"\n" for line in lines]
         while len(self._rest) >= LINE_BYTES:

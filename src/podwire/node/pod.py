@@ -39,6 +39,7 @@ class PodRunner:
         self.main = [self._runner(c, unit.restart_policy, first) for c in unit.containers]
         self.publish()
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._complain)
         self.update(unit)
 
     def _runner(self, container: Container, policy: str, waiting: str) -> ContainerRunner:
@@ -77,6 +78,12 @@ class PodRunner:
         async with asyncio.TaskGroup() as group:
             for runner in self.main:
                 group.create_task(runner.main())
+
+    def _complain(self, task: "asyncio.Task[None]") -> None:
+        """An exception here is a bug of ours: the loop's handler hears of it at once, not when memory is freed."""
+        if not task.cancelled() and task.exception() is not None:
+            text = f"pod {self.unit.pod.key} stopped running"
+            self._loop.call_exception_handler({"message": text, "exception": task.exception(), "task": task})
 
     def update(self, unit: Pod) -> list["asyncio.Task[None]"]:
         """Take a newer unit; returns what runs in the background because of it."""

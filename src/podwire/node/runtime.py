@@ -51,6 +51,7 @@ class NodeRuntime:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="podwire-wires")
         self._lock = asyncio.Lock()
         self._services = Services(
+            state_dir=state_dir,
             logs=LogStore(state_dir / "logs"),
             launcher=Launcher(state_dir),
             checker=Checker(),
@@ -64,6 +65,7 @@ class NodeRuntime:
         self._pods: dict[str, PodRunner] = {}
         self._units: dict[str, Pod] = {}
         self._refused: dict[str, Pod] = {}
+        self._gone: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._steps: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -136,6 +138,7 @@ class NodeRuntime:
             _raise_file_limit()
             self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             await self._run_in_thread(_prepare, fabric)
+            self._services.forget_stale({pod.uid for pod in plan.pods.values()})
         except BaseException:
             self._release_claim()
             raise
@@ -185,6 +188,7 @@ class NodeRuntime:
                 self._spawn(self._remove(uid, grace))
         for uid in [uid for uid in self._refused if uid not in wanted]:
             del self._refused[uid]
+        self._gone &= set(wanted)
 
     async def _remove(self, uid: str, grace_seconds: float) -> None:
         await self._pods[uid].stop(grace_seconds)
@@ -197,14 +201,17 @@ class NodeRuntime:
         runner = self._pods.pop(uid, None)
         if runner is None or self._fabric is None:
             return
-        unit = self._units.pop(uid)
+        unit, trouble = self._units.pop(uid), ""
         if not unit.host_network:
-            await self._run_in_thread(self._fabric.remove_pod, unit)
+            try:
+                await self._run_in_thread(self._fabric.remove_pod, unit)
+            except (PodwireError, OSError) as error:  # the next start removes it
+                trouble = str(error)
             if unit.node in self._ipam:
                 self._ipam[unit.node].release(runner.address)
-        self._services.logs.remove(uid)
-        last = runner.last_fact
-        self._report(uid, msgspec.structs.replace(last, gone=True))
+        self._services.forget(uid)
+        self._gone.add(uid)
+        self._report(uid, msgspec.structs.replace(runner.last_fact, gone=True, message=trouble))
 
     async def _apply_pods(self, fabric: Fabric, plan: NodePlan) -> None:
         """What is new gets a sandbox; a pod whose name an ending pod still has waits for that one's end."""
@@ -214,8 +221,11 @@ class NodeRuntime:
             runner = self._pods.get(pod.uid)
             if runner is not None:
                 self._update_pod(runner, pod)
-            elif pod.terminating:
+            elif pod.terminating and pod.uid not in self._gone:
+                self._gone.add(pod.uid)
                 self._report(pod.uid, PodFact(uid=pod.uid, node=pod.node, gone=True))
+            elif pod.uid in self._gone:
+                continue
             elif pod.pod not in names and self._refused.get(pod.uid) != pod:
                 fresh.append(pod)
         for start in range(0, len(fresh), _SANDBOXES_AT_ONCE):
@@ -295,13 +305,17 @@ class NodeRuntime:
         return await open_session(self._services.launcher, request, stdin=stdin)
 
     async def attach(self, uid: str, container: str, *, stdin: bool, tty: bool) -> ExecSession:
-        """The output of a running container from now on. Raises :class:`PodwireError` when it does not run."""
+        """The output of a running container from now on, and with ``stdin`` its input.
+
+        Raises :class:`PodwireError` when it does not run, or has no open stdin. ``tty`` is as the container has it.
+        """
         target = self._find(uid).find(container)
         if target.run is None:
             raise PodwireError(f'container "{target.container.name}" is not running')
-        if stdin:
+        source = target.run.stdin if stdin and isinstance(target.run, ProcessRun) else None
+        if stdin and source is None:
             raise PodwireError(f'container "{target.container.name}" does not have its stdin open')
-        return AttachSession(self._services.logs.current(uid, target.container.name), target.run.exited)
+        return AttachSession(self._services.logs.current(uid, target.container.name), target.run.exited, source)
 
     async def connect(self, uid: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A TCP connection inside the pod's network, as port-forward needs it. Raises :class:`PodwireError`."""

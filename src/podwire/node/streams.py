@@ -10,19 +10,18 @@ Rules:
 import asyncio
 import fcntl
 import os
-import signal
 import struct
 import termios
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from podwire.base import PodwireError
 from podwire.node.launch import Launcher, Program, Request
-from podwire.node.logs import Line, RunLog
+from podwire.node.logs import RunLog
 
 _QUEUE: Final = 16
 _CHUNK: Final = 32 * 1024
+_ATTACH_QUEUE: Final = 1024
 Chunk = tuple[int, bytes]
 
 
@@ -124,56 +123,112 @@ class ProgramSession:
 
     def kill(self) -> None:
         """End the program."""
-        self._program.signal(signal.SIGHUP)
         self._program.kill()
 
 
 class AttachSession:
-    """What a running container prints from now on. Input is refused: its stdin was not opened."""
+    """What a running container prints from now on, and its stdin where that is open.
 
-    def __init__(self, log: RunLog, exited: "asyncio.Future[int]") -> None:
+    A client that reads too slowly loses the oldest output; the container never waits for it.
+    """
+
+    def __init__(self, log: RunLog, exited: "asyncio.Future[int]", stdin: "ContainerInput | None") -> None:
         """Ends when the run does, or by :meth:`kill`."""
-        self._lines: AsyncIterator[Line] = log.follow_new()
+        self._log = log
         self._exited = exited
-        self._killed = asyncio.Event()
+        self._stdin = stdin
+        self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue(_ATTACH_QUEUE + 1)
+        self._ended = False
+        log.listeners.add(self._hear)
+        exited.add_done_callback(self._end)
+
+    def _hear(self, stream: str, data: bytes) -> None:
+        while self._chunks.qsize() >= _ATTACH_QUEUE:
+            self._chunks.get_nowait()
+        self._chunks.put_nowait((1 if stream == "stdout" else 2, data))
+
+    def _end(self, _: object) -> None:
+        if not self._ended:
+            self._ended = True
+            self._log.listeners.discard(self._hear)
+            self._chunks.put_nowait(None)
 
     async def read(self) -> Chunk | None:
-        """The next line."""
-        following = asyncio.create_task(self._next_line())
-        killed = asyncio.create_task(self._killed.wait())
-        waits: list[asyncio.Future[Any]] = [following, killed]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        killed.cancel()
-        if not following.done():
-            following.cancel()
-            return None
-        line = following.result()
-        return None if line is None else (1 if line[1] == "stdout" else 2, line[2])
-
-    async def _next_line(self) -> Line | None:
-        return await anext(self._lines, None)
+        """The next output."""
+        chunk = await self._chunks.get()
+        if chunk is None:
+            self._chunks.put_nowait(None)
+        return chunk
 
     async def write(self, data: bytes) -> None:
-        """Raises :class:`PodwireError`: the container does not read."""
-        raise PodwireError("the container's stdin is not open")
+        """Input for the container. Raises :class:`PodwireError` when its stdin is not open."""
+        if self._stdin is None:
+            raise PodwireError("the container's stdin is not open")
+        await self._stdin.write(data)
 
     async def close_stdin(self) -> None:
-        """There is none."""
+        """No more input from here; the container sees an end only when its stdin is for one session."""
+        if self._stdin is not None:
+            self._stdin.leave()
 
     def resize(self, width: int, height: int) -> None:
-        """There is no terminal."""
+        """The terminal's size."""
+        if self._stdin is not None:
+            self._stdin.resize(width, height)
 
     async def wait(self) -> int:
         """The container's exit code, or 0 after :meth:`kill`."""
-        killed = asyncio.create_task(self._killed.wait())
-        waits: list[asyncio.Future[Any]] = [self._exited, killed]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        killed.cancel()
+        while await self.read() is not None:
+            pass
         return self._exited.result() if self._exited.done() else 0
 
     def kill(self) -> None:
-        """End the session; the container goes on."""
-        self._killed.set()
+        """End the session; the container goes on, unless its stdin is for one session."""
+        if self._stdin is not None:
+            self._stdin.leave()
+        self._end(None)
+
+
+class ContainerInput:
+    """The writing end of a container's stdin: a pipe, or its terminal. Owns the descriptor."""
+
+    def __init__(self, descriptor: int, *, terminal: bool, once: bool) -> None:
+        """``once``: the first session to leave ends the input."""
+        os.set_blocking(descriptor, False)
+        self._descriptor: int | None = descriptor
+        self._terminal = terminal
+        self._once = once
+
+    async def write(self, data: bytes) -> None:
+        """All of ``data``; dropped when the container reads no more."""
+        view = memoryview(data)
+        while view and self._descriptor is not None:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except BlockingIOError:
+                await _writable(self._descriptor)
+            except OSError:
+                return
+
+    def leave(self) -> None:
+        """A session ends."""
+        if self._once:
+            self.close()
+
+    def close(self) -> None:
+        """No more input; a terminal gets its end-of-file character."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        if self._terminal:
+            with suppress(OSError):
+                os.write(descriptor, b"\x04")
+        os.close(descriptor)
+
+    def resize(self, width: int, height: int) -> None:
+        """The terminal's size; a pipe has none."""
+        if self._terminal and self._descriptor is not None:
+            set_size(self._descriptor, width, height)
 
 
 async def open_session(launcher: Launcher, request: Request, *, stdin: bool) -> ProgramSession:

@@ -18,6 +18,7 @@ from podwire.node.context import PodContext
 from podwire.node.launch import Program
 from podwire.node.logs import Capture, RunLog
 from podwire.node.standin import Identity, StandIn
+from podwire.node.streams import ContainerInput, set_size
 from podwire.plan.node import Container, ProcessWork, StandInPort, StandInWork
 
 
@@ -33,24 +34,45 @@ class ProcessRun:
         self._log = log
         self._captures: list[Capture] = []
         self.program: Program | None = None
-        self.stdin: int | None = None
+        self.stdin: ContainerInput | None = None
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._reaper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the program. Raises :class:`PodwireError` with a message for the user."""
-        request = self._context.request(self._container, self._work.argv, cwd=self._work.working_dir)
-        out, out_in = os.pipe2(os.O_CLOEXEC)
-        err, err_in = os.pipe2(os.O_CLOEXEC)
-        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._captures = [Capture(out, "stdout", self._log), Capture(err, "stderr", self._log)]
+        container = self._container
+        request = self._context.request(container, self._work.argv, cwd=self._work.working_dir, tty=container.tty)
+        streams = self._open_terminal() if container.tty else self._open_pipes()
         try:
-            self.program = await self._context.services.launcher.start(request, (nothing, out_in, err_in))
+            self.program = await self._context.services.launcher.start(request, streams)
         except BaseException:
-            for capture in self._captures:
-                capture.close()
+            self._close_streams()
             raise
         self._reaper = asyncio.create_task(self._reap(self.program))
+
+    def _open_pipes(self) -> tuple[int, int, int]:
+        out, out_in = os.pipe2(os.O_CLOEXEC)
+        err, err_in = os.pipe2(os.O_CLOEXEC)
+        self._captures = [Capture(out, "stdout", self._log), Capture(err, "stderr", self._log)]
+        if not self._container.stdin:
+            return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), out_in, err_in
+        source, sink = os.pipe2(os.O_CLOEXEC)
+        self.stdin = ContainerInput(sink, terminal=False, once=self._container.stdin_once)
+        return source, out_in, err_in
+
+    def _open_terminal(self) -> tuple[int, int, int]:
+        master, slave = os.openpty()
+        set_size(master, 80, 24)
+        if self._container.stdin:
+            self.stdin = ContainerInput(os.dup(master), terminal=True, once=self._container.stdin_once)
+        self._captures = [Capture(master, "stdout", self._log)]
+        return slave, os.dup(slave), os.dup(slave)
+
+    def _close_streams(self) -> None:
+        for capture in self._captures:
+            capture.close()
+        if self.stdin is not None:
+            self.stdin.close()
 
     async def _reap(self, program: Program) -> None:
         code = await program.wait()
@@ -60,8 +82,7 @@ class ProcessRun:
             async with asyncio.timeout(1):
                 for capture in self._captures:
                     await capture.ended.wait()
-        for capture in self._captures:
-            capture.close()
+        self._close_streams()
         if not self.exited.done():
             self.exited.set_result(code)
 
@@ -92,7 +113,9 @@ class StandInRun:
 
     def print(self, line: str) -> None:
         """One line of output."""
-        self._log.write("stdout", [line.encode() + b"\n"])
+        data = line.encode() + b"\n"
+        self._log.hear("stdout", data)
+        self._log.write("stdout", [data])
 
     async def start(self) -> None:
         """Listen. Raises :class:`PodwireError` naming the ports that cannot be had; then it listens on none."""

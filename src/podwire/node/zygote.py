@@ -29,7 +29,7 @@ from contextlib import suppress
 from typing import Any
 
 NEWNS, NEWUTS, NEWPID, NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
-MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 0x1000, 0x4000, 0x40000, 2
+MS_NOSUID, MS_NODEV, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 0x1000, 0x2000, 0x4000, 0x40000, 2
 PR_SET_PDEATHSIG, SYS_PIVOT_ROOT, TIOCSCTTY = 1, {"x86_64": 155, "aarch64": 41}, 0x540E
 DEFAULT_FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 libc = ctypes.CDLL(None, use_errno=True)
@@ -263,12 +263,22 @@ def furnish(request: dict[str, Any], root: str, submounts: list[str]) -> None:
         mount("sysfs", merged + "/sys", "sysfs", MS_NOSUID | MS_NODEV)
     except OSError:
         mount("/sys", merged + "/sys", "none", MS_BIND | MS_REC)
+    hold = f"{merged}/.podwire"
+    for number, (_, source) in enumerate(request["dirs"]):
+        os.makedirs(f"{hold}/{number}")
+        mount(source, f"{hold}/{number}", "none", MS_BIND)
     os.chdir(merged)
     check(libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     check(libc.umount2(b".", MNT_DETACH), "leave the machine's root")
     os.chdir("/")
     name = request["hostname"].encode()
     check(libc.sethostname(name, len(name)), "sethostname")
+    for number, (path, _) in enumerate(request["dirs"]):  # now that links resolve inside the program's own root
+        os.makedirs(path, exist_ok=True)
+        mount(f"/.podwire/{number}", path, "none", MS_MOVE)
+        os.rmdir(f"/.podwire/{number}")
+    if request["dirs"]:
+        os.rmdir("/.podwire")
     for path, mode, content in request["files"]:
         place(path, mode, content)
 

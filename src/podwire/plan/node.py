@@ -108,7 +108,8 @@ class Dir(msgspec.Struct, frozen=True):
 
 
 class Container(msgspec.Struct, frozen=True):
-    """One container of a pod."""
+    """One container of a pod. ``stdin`` keeps its input open for attach (``stdin_once``: until the first one ends);
+    ``tty`` gives it a terminal."""
 
     origin: Origin
     name: str
@@ -120,6 +121,9 @@ class Container(msgspec.Struct, frozen=True):
     liveness: Probe | None = None
     startup: Probe | None = None
     dirs: tuple[Dir, ...] = ()
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
 
 
 class Pod(msgspec.Struct, frozen=True):
