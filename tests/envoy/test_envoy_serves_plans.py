@@ -68,7 +68,8 @@ def test_headers_are_those_of_ingress_nginx(rig: Rig, backends: Backends) -> Non
     sent = {
         "X-Forwarded-For": "6.6.6.6",
         "X-Forwarded-Host": "evil",
-        "X-Forwarded-Proto": "gopher",
+        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Port": "1",
         "X-Real-IP": "6.6.6.6",
         "X-Request-ID": "mine",
         "Proxy": "http://evil",

@@ -71,23 +71,31 @@ def test_an_endpoint_change_renders_one_assignment() -> None:
 
 def test_a_host_change_renders_its_fragments_only() -> None:
     renderer = Renderer(FALLBACK)
-    before = renderer.render(plan(host("a.example"), host("b.example"))).wanted["route"]["http"]
-    after = renderer.render(plan(host("a.example", "/new"), host("b.example"))).wanted["route"]["http"]
+    before = renderer.render(plan(host("a.example"), host("b.example"))).wanted["route"]["ingress"]
+    after = renderer.render(plan(host("a.example", "/new"), host("b.example"))).wanted["route"]["ingress"]
     assert [key for key in after if after[key] is not before[key]] == ["host/a.example"]
 
 
 def test_the_fragments_make_one_configuration() -> None:
     wanted = Renderer(FALLBACK).render(plan(host("a.example"), host("*.b.example", "/x"), host("*"))).wanted
-    http, https = (routes_of(wanted["route"][scheme]) for scheme in ("http", "https"))
-    assert http.name == "http"
-    assert [v.domains[0] for v in http.virtual_hosts] == ["*", "*.b.example", "a.example"]
-    assert http.virtual_hosts[2].routes[0].redirect.host_redirect == "a.example"
-    assert http.virtual_hosts[2].routes[0].name == "Ingress shop/web"
-    assert https.virtual_hosts[2].routes[0].route.cluster == "shop/api:80"
-    wild = https.virtual_hosts[1].routes
-    assert [bool(r.match.headers) for r in wild] == [True, True, False, False]
-    assert wild[0].match.headers[0].invert_match
-    assert wild[2].match.path_separated_prefix == "/x"
+    config = routes_of(wanted["route"]["ingress"])
+    assert [v.domains[0] for v in config.virtual_hosts] == ["*", "*.b.example", "a.example"]
+    redirect, forward, none = config.virtual_hosts[2].routes
+    assert (redirect.redirect.host_redirect, redirect.name) == ("a.example", "Ingress shop/web")
+    assert redirect.match.headers[0].name == "x-forwarded-proto"
+    assert forward.route.cluster == "shop/api:80"
+    assert none.direct_response.status == 404
+    wild = config.virtual_hosts[1].routes
+    assert [[h.name for h in r.match.headers] for r in wild] == [
+        ["x-forwarded-proto", ":authority"],
+        [":authority"],
+        [":authority"],
+        ["x-forwarded-proto"],
+        [],
+        [],
+    ]
+    assert wild[0].match.headers[1].invert_match
+    assert wild[4].match.path_separated_prefix == "/x"
 
 
 def test_rendering_is_the_same_in_every_process() -> None:
@@ -120,7 +128,7 @@ def subscribe(session: Session, proxy: ProxyPlan) -> None:
         ("endpoint", tuple(proxy.clusters)),
         ("listener", ()),
         ("secret", ("default", *proxy.certificates)),
-        ("route", ("http", "https")),
+        ("route", ("ingress",)),
     ):
         session.receive(Request(type_, subscribe=names))  # type: ignore[arg-type]
 

@@ -4,7 +4,8 @@ Rules:
 
 1. A new certificate or host of a certificate changes one filter chain; connections of the others live on.
 2. A client without SNI, or with a name no certificate is listed for, gets the default certificate.
-3. Routes and certificates are fetched by name (RDS, SDS) over the same stream.
+3. Routes and certificates are fetched by name (RDS, SDS) over the same stream; all chains share one configuration.
+   HTTPS answers carry HSTS, own errors too.
 4. Limits and timeouts are ingress-nginx's: idle 75 s, headers in 60 s, 128 HTTP/2 streams, no names with ``_``.
 
 Sources: Envoy v3 API (listener.proto, http_connection_manager.proto, tls.proto); Envoy "Configuring Envoy as an edge
@@ -15,15 +16,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2, protocol_pb2, substitution_format_string_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
+from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
+
+from podwire.planes.envoy.virtualhosts import CONFIGURATION
 
 ACCESS_LOG = (
     '%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% "%REQ(:METHOD)% '
@@ -99,12 +104,13 @@ def _tls_chain(secret: str) -> Any:
 def _manager(scheme: str) -> Any:
     manager = hcm.HttpConnectionManager(
         stat_prefix=scheme,
-        rds=hcm.Rds(config_source=ads(), route_config_name=scheme),
-        http_filters=[_router()],
+        rds=hcm.Rds(config_source=ads(), route_config_name=CONFIGURATION),
+        http_filters=[*([_strict_transport()] if scheme == "https" else []), _router()],
         access_log=[_access_log()],
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         use_remote_address=wrappers_pb2.BoolValue(value=True),
         skip_xff_append=True,
+        append_x_forwarded_port=True,
         preserve_external_request_id=True,
         normalize_path=wrappers_pb2.BoolValue(value=True),
         merge_slashes=True,
@@ -131,6 +137,15 @@ def _network_filter(manager: Any) -> Any:
 
 def _router() -> Any:
     return hcm.HttpFilter(name="router", typed_config=_any(router_pb2.Router(suppress_envoy_headers=True)))
+
+
+def _strict_transport() -> Any:
+    header = base_pb2.HeaderValue(key="strict-transport-security", value="max-age=31536000; includeSubDomains")
+    option = base_pb2.HeaderValueOption(
+        header=header, append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    )
+    mutations = header_mutation_pb2.Mutations(response_mutations=[mutation_rules_pb2.HeaderMutation(append=option)])
+    return hcm.HttpFilter(name="hsts", typed_config=_any(header_mutation_pb2.HeaderMutation(mutations=mutations)))
 
 
 def _access_log() -> Any:

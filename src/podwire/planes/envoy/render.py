@@ -69,7 +69,7 @@ class Renderer:
             "endpoint": {key: self._endpoints(key, c) for key, c in sorted(proxy.clusters.items())},
             "secret": self._secrets(certificates, default),
             "listener": self._listeners(proxy, chains),
-            "route": {s: self._routes(proxy, s) for s in ("http", "https")},
+            "route": {virtualhosts.CONFIGURATION: self._routes(proxy)},
         }
         self._known = {key: value for key, value in self._known.items() if key in self._used}
         self._used = set()
@@ -125,25 +125,18 @@ class Renderer:
             "https": self._keep("listener/https", tuple(https.items()), lambda: https),
         }
 
-    def _routes(self, proxy: ProxyPlan, scheme: virtualhosts.Scheme) -> Parts:
+    def _routes(self, proxy: ProxyPlan) -> Parts:
         fallback = proxy.hosts.get("*")
-        port = proxy.http_port if scheme == "http" else proxy.https_port
-        frame_inputs = (port, fallback is not None)
-        parts = {
-            FRAME: self._keep(
-                f"frame/{scheme}",
-                frame_inputs,
-                lambda: virtualhosts.render_configuration(scheme, port=port, has_any=fallback is not None),
-            )
-        }
+        has_any = fallback is not None
+        frame = self._keep("frame", (has_any,), lambda: virtualhosts.render_configuration(has_any=has_any))
+        parts = {FRAME: frame}
         for name, host in sorted(proxy.hosts.items()):
-            parts[f"host/{name}"] = self._host(host, scheme, fallback)
-        return self._keep(f"routes/{scheme}", tuple(parts.values()), lambda: parts)
+            parts[f"host/{name}"] = self._host(host, fallback)
+        return self._keep("routes", tuple(parts.values()), lambda: parts)
 
-    def _host(self, host: VirtualHost, scheme: virtualhosts.Scheme, fallback: VirtualHost | None) -> bytes:
+    def _host(self, host: VirtualHost, fallback: VirtualHost | None) -> bytes:
         seen = fallback if host.host.startswith("*.") else None
-        key = f"{scheme}/{host.host}"
-        return self._keep(key, (host, seen), lambda: virtualhosts.render_host(host, scheme, fallback=seen))
+        return self._keep(f"host/{host.host}", (host, seen), lambda: virtualhosts.render_host(host, fallback=seen))
 
 
 def render_cluster(cluster: Cluster) -> bytes:
@@ -228,13 +221,12 @@ def _needs(
     needs: dict[str, tuple[Need, ...]] = {}
     for name, host in proxy.hosts.items():
         part = f"host/{name}"
-        routes: tuple[Need, ...] = (("route", "http", part), ("route", "https", part))
         tls: tuple[Need, ...] = ()
         if name != "*" and host.certificate in chains:
             tls = (("listener", "https", f"certificate/{host.certificate}"),)
         elif host.certificate:
             tls = (("listener", "https", WHOLE),)  # moved to the default chain
-        needs[part] = (*routes, *tls)
+        needs[part] = (("route", virtualhosts.CONFIGURATION, part), *tls)
     for key in proxy.clusters:
         needs[f"cluster/{key}"] = (("cluster", key, f"cluster/{key}"), ("endpoint", key, f"cluster/{key}"))
     for key in proxy.certificates:

@@ -16,13 +16,13 @@ import msgspec
 from podwire.plan import Certificate, PlaneFact, ProxyPlan, digest
 from podwire.planes.envoy.machine import FRAME, Machine, Request, Response, Type
 from podwire.planes.envoy.render import DEFAULT_SECRET, KeyPair, Need, Rendered, Renderer
+from podwire.planes.envoy.virtualhosts import CONFIGURATION
 
 _FRAMES: tuple[tuple[Type, str], ...] = (
     ("listener", "health"),
     ("listener", "http"),
     ("listener", "https"),
-    ("route", "http"),
-    ("route", "https"),
+    ("route", CONFIGURATION),
 )
 
 
