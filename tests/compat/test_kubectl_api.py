@@ -305,7 +305,7 @@ def test_client_side_apply(api: Running, space: str) -> None:
     found = api.get("deploy", "web", "-n", space)
     assert found["spec"]["replicas"] == 3 and found["metadata"]["generation"] == 2
     changed = deployment(space, 3)
-    changed["spec"]["template"]["spec"]["containers"][0]["ports"] = []
+    changed["spec"]["template"]["spec"]["containers"][0].pop("ports")
     api.kubectl("apply", "-f", "-", stdin=changed)
     assert "ports" not in api.get("deploy", "web", "-n", space)["spec"]["template"]["spec"]["containers"][0]
     assert "+  replicas: 9" in api.kubectl("diff", "-f", "-", stdin=deployment(space, 9), code=1)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from podwire.apiserver.status import failure, unsupported_media
+from podwire.apiserver.status import failure
 
 Json = dict[str, Any]
 
@@ -20,10 +20,7 @@ class By(msgspec.Struct, frozen=True, kw_only=True):
 
 def apply_patch(kind_name: str, content_type: str, body: bytes, *, current: Json | None, by: By) -> Json:
     """``current`` patched; None creates (apply only). Raises :class:`StatusError`."""
-    try:
-        from podwire.apiserver.patch import PatchError, PatchOptions, patch_object
-    except ImportError as error:
-        raise unsupported_media(content_type, "application/json") from error
+    from podwire.apiserver.patch import PatchError, PatchOptions, patch_object
 
     options = PatchOptions(field_manager=by.manager, force=by.force, subresource=by.subresource, now=by.now)
     try:
@@ -35,9 +32,6 @@ def apply_patch(kind_name: str, content_type: str, body: bytes, *, current: Json
 
 def track_update(kind_name: str, old: Json | None, new: Json, *, by: By) -> Json:
     """``new`` with managedFields as a plain write leaves them."""
-    try:
-        from podwire.apiserver.patch import track_update as track
-    except ImportError:
-        return new
+    from podwire.apiserver.patch import track_update as track
 
     return track(kind_name, old, new, by.manager, by.now, by.subresource)

@@ -65,7 +65,6 @@ def service(name: str, **spec: Any) -> Json:
 class Kit:
     """What tests of this folder use."""
 
-    Bench = Bench
     pod = staticmethod(pod)
     service = staticmethod(service)
 
