@@ -11,7 +11,7 @@ Rules:
 Why not a library or the ``ip`` command: pyroute2 costs 137 ms to import, which is a seventh of the start budget, and
 each ``ip`` costs 2-3 ms of fork and exec where a pod needs eight settings. IPv4 only, as the plans are today.
 
-Source: linux/rtnetlink.h, linux/if_link.h, rtnetlink(7).
+Source: linux/rtnetlink.h, linux/if_link.h, rtnetlink(7); docs/lab/2026-11-24-namespaces-and-links.md.
 """
 
 import errno

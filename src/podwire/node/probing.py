@@ -59,7 +59,7 @@ class ProbeState:
     def observe(self, passed: bool, now: float) -> Verdict:
         """Take one result."""
         if not self.counts(passed, now):
-            self._run = (False, 0)
+            self._run = self._run if self._run[0] is False else (False, 0)
             return Verdict.SAME
         self._counted_at = now
         self._eager = self._eager and not passed

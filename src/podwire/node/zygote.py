@@ -15,7 +15,8 @@ Rules:
 5. Answers: ``("started", id, pid)``, ``("failed", id, errno, text)``, ``("exit", id, code)``; code is 128 + signal for
    a killed program.
 
-Sources: pid_namespaces(7), mount_namespaces(7), overlayfs documentation, pivot_root(2) "pivot_root(".", ".")".
+Sources: pid_namespaces(7), mount_namespaces(7), overlayfs documentation, pivot_root(2) "pivot_root(".", ".")";
+docs/lab/2026-11-24-namespaces-and-links.md.
 """
 
 import ctypes
