@@ -80,6 +80,12 @@ class World:
         change(value)
         self.apply(value)
 
+    def edit_node(self, name: str, *, status: Json | None = None, **spec: Any) -> None:
+        value = copy.deepcopy(self.get("Node", name, ""))
+        value["spec"] |= spec
+        value["status"] |= status or {}
+        self._store("Node", name, value)
+
     def delete(self, kind: str, name: str, namespace: str = "default", *, grace: int | None = None) -> None:
         key = f"{namespace}/{name}" if namespace else name
         value = self.objects.get((kind, key))
@@ -163,7 +169,9 @@ class World:
 
     def run_nodes(self, plans: Plans) -> None:
         for unit in plans.nodes.pods.values():
-            address = self.addresses.setdefault(unit.uid, f"10.244.{len(self.addresses) // 250}.{len(self.addresses) % 250 + 2}")
+            address = self.addresses.setdefault(
+                unit.uid, f"10.244.{len(self.addresses) // 250}.{len(self.addresses) % 250 + 2}"
+            )
             self.ran[unit.uid] = unit
             if unit.terminating:
                 if not self.hold_gone:

@@ -17,10 +17,10 @@ import msgspec
 
 from podwire.base import FieldPath, Finding, Origin
 from podwire.compile.context import Context, Piece
-from podwire.compile.nodes_pods import compile_pod, is_planned
+from podwire.compile.nodes_pods import compile_pod, is_planned, port_index
 from podwire.compile.statuses import find_condition
 from podwire.kube import Node, Pod
-from podwire.plan import NodePlan, ServicePort
+from podwire.plan import NodePlan, PodFact, ServicePort
 from podwire.plan import node as plan
 from podwire.plan.node import ExternalRoute
 
@@ -30,7 +30,7 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 def compile_nodes(context: Context) -> Piece:
     """The node plan, and findings about pods that cannot run as written."""
     snapshot, memo = context.snapshot, context.memo
-    settings = snapshot.settings
+    settings, facts = snapshot.settings, snapshot.facts.pods
     nodes: dict[str, plan.Node] = {}
     pods: dict[str, plan.Pod] = {}
     findings: list[Finding] = []
@@ -40,13 +40,18 @@ def compile_nodes(context: Context) -> Piece:
             findings.append(_unfit(node))
         else:
             nodes[name] = unit
-    for key, pod in snapshot.all(Pod).items():
-        if pod.spec.node_name not in nodes or not is_planned(context, pod):
-            continue
-        compiled = compile_pod(context, pod)
-        run = compiled.unit.run and _is_cleared(context, pod)
-        pods[key] = compiled.unit if run else memo.unit(f"held/{key}", (compiled.unit,), partial(_held, compiled.unit))
-        findings.extend(compiled.findings)
+    for namespace, members in snapshot.pods_by_namespace.items():
+        ports = port_index(context, namespace)
+        for pod in members:
+            fact = facts.get(pod.metadata.uid)
+            if pod.spec.node_name not in nodes or not is_planned(pod, fact):
+                continue
+            compiled = compile_pod(context, pod, ports)
+            unit, key = compiled.unit, pod.key
+            if unit.run and not _is_cleared(context, pod, fact):
+                unit = memo.unit(f"held/{key}", (unit,), partial(_held, unit))
+            pods[key] = unit
+            findings.extend(compiled.findings)
     made = NodePlan(
         cluster=settings.cluster,
         fabric=settings.fabric,
@@ -78,12 +83,11 @@ def _held(unit: plan.Pod) -> plan.Pod:
     return msgspec.structs.replace(unit, run=False)
 
 
-def _is_cleared(context: Context, pod: Pod) -> bool:
+def _is_cleared(context: Context, pod: Pod, observed: PodFact | None) -> bool:
     """Rule 3. A pod whose containers run already is not held again while the plane loads anew."""
     snapshot = context.snapshot
     if pod.spec.host_network or not snapshot.settings.planes:
         return True
-    observed = snapshot.facts.pods.get(pod.metadata.uid)
     if observed is not None and any(c.state != "waiting" for c in (*observed.init_containers, *observed.containers)):
         return True
     fact = snapshot.facts.planes.get(f"nft/{pod.spec.node_name}")

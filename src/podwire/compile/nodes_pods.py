@@ -38,22 +38,17 @@ class CompiledPod(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
-def is_planned(context: Context, pod: Pod) -> bool:
-    """Rule 1."""
-    snapshot = context.snapshot
-    if pod.spec.node_name not in snapshot.nodes:
-        return False
-    fact = snapshot.facts.pods.get(pod.metadata.uid)
+def is_planned(pod: Pod, fact: PodFact | None) -> bool:
+    """Rule 1, for a pod on an existing node."""
     return not fact.gone if fact is not None else not pod.is_finished
 
 
-def compile_pod(context: Context, pod: Pod) -> CompiledPod:
-    """The unit of a planned pod, kept in the memo: asking again in one compile costs nothing."""
+def compile_pod(context: Context, pod: Pod, ports: PortIndex) -> CompiledPod:
+    """The unit of a planned pod, kept in the memo; ``ports`` is :func:`port_index` of its namespace."""
     snapshot = context.snapshot
     fact = snapshot.facts.pods.get(pod.metadata.uid)
     address = _address(pod, fact)
     node = snapshot.nodes[pod.spec.node_name]
-    ports = _port_index(context, pod.metadata.namespace)
     around = _references(context, pod)
     inputs = (pod, node, around.config_maps, around.secrets, ports, address, snapshot.settings)
     make = partial(_compile, pod, node, around, ports, address, snapshot.settings)
@@ -98,7 +93,8 @@ def _names(pod: Pod) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(sorted(maps)), tuple(sorted(secrets))
 
 
-def _port_index(context: Context, namespace: str) -> PortIndex:
+def port_index(context: Context, namespace: str) -> PortIndex:
+    """What Services of the namespace send to pods by number; ask once per namespace."""
     services = context.snapshot.services_by_namespace.get(namespace, ())
     return context.memo.unit(f"service-ports/{namespace}", services, partial(PortIndex.of, services))
 

@@ -15,11 +15,12 @@ from functools import partial
 import msgspec
 
 from podwire.base import FieldPath, Origin
+from podwire.compile.containers import Problem
 from podwire.compile.context import Context, Piece
 from podwire.compile.events import compile_events
 from podwire.compile.images import OWN_PLANES
 from podwire.compile.ingress_views import is_ours
-from podwire.compile.nodes_pods import compile_pod, is_planned
+from podwire.compile.nodes_pods import compile_pod, port_index
 from podwire.compile.routes import is_programmed
 from podwire.compile.status_pods import Observed, compile_pod_status
 from podwire.compile.statuses import condition, merge_conditions, merge_status, parse_time
@@ -53,22 +54,22 @@ def compile_status(context: Context) -> Piece:
     return Piece(writes=writes, wake_at=min(wakes, default=None))
 
 
-def _ready_planes(context: Context) -> frozenset[str]:
+def _ready_planes(context: Context) -> tuple[str, ...]:
     """Which of podwire's own planes serve. Without planes (simulated) nobody waits for them."""
     snapshot = context.snapshot
     if not snapshot.settings.planes:
-        return frozenset(OWN_PLANES.values())
+        return tuple(OWN_PLANES.values())
     facts = snapshot.facts.planes
     proxy = snapshot.settings.ingress_proxy
     keys = {"dns": ("dns",), "envoy": (f"envoy/{proxy}", proxy, "envoy")}
-    return frozenset(name for name, names in keys.items() if any(k in facts and facts[k].ready for k in names))
+    return tuple(name for name, names in keys.items() if any(k in facts and facts[k].ready for k in names))
 
 
-def _pod(context: Context, pod: Pod, planes: frozenset[str]) -> Writes:
+def _pod(context: Context, pod: Pod, planes: tuple[str, ...]) -> Writes:
     snapshot = context.snapshot
     node = snapshot.nodes.get(pod.spec.node_name)
     fact = snapshot.facts.pods.get(pod.metadata.uid)
-    problems = compile_pod(context, pod).problems if is_planned(context, pod) else ()
+    problems = _problems(context, pod)
     if fact is None and not problems:
         return
     seen = Observed(pod, fact, node, problems, planes)
@@ -77,6 +78,14 @@ def _pod(context: Context, pod: Pod, planes: frozenset[str]) -> Writes:
     patch = context.memo.unit(f"write/{key}", inputs, partial(compile_pod_status, seen, snapshot.now))
     if patch is not None:
         yield key, patch
+
+
+def _problems(context: Context, pod: Pod) -> tuple[Problem, ...]:
+    """Why the pod's containers cannot start; looked at only while they are held."""
+    unit = context.nodes.pods.get(pod.key) if context.nodes else None
+    if unit is None or unit.run:
+        return ()
+    return compile_pod(context, pod, port_index(context, pod.metadata.namespace)).problems
 
 
 def _ends(context: Context, pod: Pod, wakes: list[float]) -> bool:

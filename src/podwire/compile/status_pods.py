@@ -34,7 +34,7 @@ class Observed(msgspec.Struct, frozen=True):
     fact: PodFact | None
     node: Node | None
     problems: tuple[Problem, ...]
-    planes: frozenset[str]
+    planes: tuple[str, ...]
 
 
 def compile_pod_status(seen: Observed, now: float) -> Merge | None:

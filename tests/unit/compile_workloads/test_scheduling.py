@@ -1,0 +1,168 @@
+"""Where pods go, and what is said when they go nowhere."""
+
+from typing import Any
+
+from tests.unit.simulate import World, deployment, node, pod
+
+
+def place(world: World, name: str) -> str:
+    return str(world.get("Pod", name)["spec"].get("nodeName", ""))
+
+
+def why(world: World, name: str) -> str:
+    conditions = world.get("Pod", name).get("status", {}).get("conditions", ())
+    return next((str(c["message"]) for c in conditions if c["type"] == "PodScheduled" and c["status"] == "False"), "")
+
+
+def required(*expressions: dict[str, Any]) -> dict[str, Any]:
+    terms = {"nodeSelectorTerms": [{"matchExpressions": list(expressions)}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+def test_pods_of_one_owner_spread_before_the_rest_is_balanced() -> None:
+    world = World(nodes=3)
+    world.apply(deployment("a", 3))
+    world.apply(deployment("b", 6))
+    world.settle()
+    for app, each in (("a", 1), ("b", 2)):
+        nodes = [p["spec"]["nodeName"] for p in world.all("Pod") if p["metadata"]["labels"]["app"] == app]
+        assert all(nodes.count(n) == each for n in nodes)
+
+
+def test_a_node_selector_is_obeyed() -> None:
+    world = World()
+    world.apply(pod("p", nodeSelector={"topology.kubernetes.io/zone": "b"}))
+    world.settle()
+    assert place(world, "p") == "node-2"
+
+
+def test_an_impossible_selector_is_said_in_the_schedulers_words_and_as_an_event() -> None:
+    world = World()
+    world.apply(pod("p", nodeSelector={"disk": "ssd"}))
+    world.settle()
+    assert place(world, "p") == ""
+    assert why(world, "p") == "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+    (event,) = world.all("Event")
+    assert (event["reason"], event["type"], event["count"]) == ("FailedScheduling", "Warning", 1)
+    assert event["source"] == {"component": "default-scheduler"}
+
+
+def test_a_pod_that_fits_later_is_bound_then() -> None:
+    world = World()
+    world.apply(pod("p", nodeSelector={"disk": "ssd"}))
+    world.settle()
+    world.apply(node("node-9", 5, disk="ssd"))
+    world.settle()
+    assert place(world, "p") == "node-9"
+    assert why(world, "p") == ""
+
+
+def test_taints_need_a_toleration() -> None:
+    world = World(nodes=1)
+    world.edit_node("node-1", taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}])
+    world.apply(pod("plain"))
+    world.apply(pod("able", tolerations=[{"key": "gpu", "operator": "Exists"}]))
+    world.settle()
+    assert place(world, "able") == "node-1"
+    assert why(world, "plain") == "0/1 nodes are available: 1 node(s) had untolerated taint {gpu: yes}."
+
+
+def test_a_cordoned_node_takes_no_pods() -> None:
+    world = World(nodes=1)
+    world.edit_node("node-1", unschedulable=True)
+    world.apply(pod("p"))
+    world.settle()
+    assert why(world, "p") == "0/1 nodes are available: 1 node(s) were unschedulable."
+
+
+def test_node_affinity_operators() -> None:
+    zone = "topology.kubernetes.io/zone"
+    cases = {
+        "in": ({"key": zone, "operator": "In", "values": ["b"]}, "node-2"),
+        "notin": ({"key": zone, "operator": "NotIn", "values": ["a"]}, "node-2"),
+        "exists": ({"key": "rank", "operator": "Exists"}, "node-9"),
+        "gt": ({"key": "rank", "operator": "Gt", "values": ["3"]}, "node-9"),
+        "lt": ({"key": "rank", "operator": "Lt", "values": ["3"]}, ""),
+    }
+    world = World()
+    world.apply(node("node-9", 4, rank="7"))
+    for name, (expression, _) in cases.items():
+        world.apply(pod(name, affinity=required(expression)))
+    world.settle()
+    assert {name: place(world, name) for name in cases} == {name: wanted for name, (_, wanted) in cases.items()}
+
+
+def test_required_anti_affinity_leaves_the_third_pod_out() -> None:
+    world = World()
+    term = {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "topology.kubernetes.io/zone"}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    value = deployment("web", 3)
+    value["spec"]["template"]["spec"]["affinity"] = affinity
+    world.apply(value)
+    world.settle()
+    placed = sorted(p["spec"].get("nodeName", "") for p in world.all("Pod"))
+    assert placed == ["", "node-1", "node-2"]
+    (left,) = [p["metadata"]["name"] for p in world.all("Pod") if not p["spec"].get("nodeName")]
+    assert "didn't match pod anti-affinity rules" in why(world, left)
+
+
+def test_required_affinity_follows_and_the_first_of_a_group_may_start() -> None:
+    world = World()
+    term = {"labelSelector": {"matchLabels": {"app": "a"}}, "topologyKey": "topology.kubernetes.io/zone"}
+    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    world.apply(pod("a", affinity=affinity))
+    world.apply(pod("b", affinity=affinity))
+    world.settle()
+    assert place(world, "a") == place(world, "b") != ""
+
+
+def test_hard_spread_constraints_hold() -> None:
+    world = World(nodes=2)
+    world.apply(node("node-3", 0))
+    value = deployment("web", 6)
+    value["spec"]["template"]["spec"]["topologySpreadConstraints"] = [
+        {
+            "maxSkew": 1,
+            "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app": "web"}},
+        }
+    ]
+    world.apply(value)
+    world.settle()
+    on_b = [p for p in world.all("Pod") if p["spec"]["nodeName"] == "node-2"]
+    assert len(on_b) == 3
+
+
+def test_preferred_affinity_is_reported() -> None:
+    world = World()
+    preferred = [{"weight": 1, "preference": {"matchExpressions": []}}]
+    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+    world.apply(pod("p", affinity=affinity))
+    assert "PW6010" in [f.code for f in world.compile().findings]
+
+
+def test_allocatable_pods_are_a_limit() -> None:
+    world = World(nodes=1)
+    world.edit_node("node-1", status={"allocatable": {"pods": "1"}})
+    world.apply(pod("a"))
+    world.apply(pod("b"))
+    world.settle()
+    assert why(world, "b") == "0/1 nodes are available: 1 Too many pods."
+
+
+def test_another_schedulers_pods_and_gated_pods_are_left_alone() -> None:
+    world = World()
+    world.apply(pod("foreign", schedulerName="other"))
+    world.apply(pod("gated", schedulingGates=[{"name": "wait"}]))
+    world.settle()
+    assert place(world, "foreign") == place(world, "gated") == ""
+
+
+def test_switched_off_nothing_is_bound() -> None:
+    from podwire.snapshot import Owned, Settings
+
+    world = World(Settings(planes=False, owned=Owned(scheduling=False)))
+    world.apply(pod("p"))
+    world.settle()
+    assert place(world, "p") == ""
