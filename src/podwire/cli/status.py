@@ -37,7 +37,7 @@ async def _collect(home: ClusterHome) -> dict[str, Any]:
     from podwire.cluster.worlds import observed_world, settings_of
     from podwire.engine import waiting_for
 
-    state, missing = await observed_world(read_kubeconfig(home.kubeconfig), settings_of(home))
+    state, missing = await observed_world(read_kubeconfig(home.kubeconfig), settings_of(home), secrets=True)
     pods = state.snapshot.objects.get("Pod", {})
     return {
         "cluster": home.name,

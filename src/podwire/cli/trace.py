@@ -61,7 +61,9 @@ async def _state(args: argparse.Namespace) -> "State":
         if home.pid() is None:
             hint = "ask a folder with -f, a cluster with --kubeconfig, or: podwire up"
             raise EnvironmentUnfit(f"cluster {args.name!r} is not running: {hint}")
-        state, missing = await worlds.observed_world(read_kubeconfig(home.kubeconfig), worlds.settings_of(home))
+        state, missing = await worlds.observed_world(
+            read_kubeconfig(home.kubeconfig), worlds.settings_of(home), secrets=True
+        )
     for line in missing:
         print(f"not seen: {line}", file=sys.stderr)
     return state

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
+
 import podwire
 from podwire.apiserver.server import ApiServer, ApiSettings
 from podwire.base import Finding
@@ -77,6 +79,8 @@ class EmbeddedCluster:
         await self.server.start()
         self._stack.push_async_callback(self.server.stop)
         self.server.kubeconfig.write(self.home.kubeconfig)
+        self.home.settings.write_bytes(msgspec.json.encode(self.settings))
+        self.home.settings.chmod(0o600)
         source = EmbeddedSource(self.server)
         engine = self._engine = Engine(source, settings=self.settings, clock=time.time)
         engine.add(await self._slots(source, engine))

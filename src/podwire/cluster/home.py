@@ -47,6 +47,11 @@ class ClusterHome:
         return self.path / "state.db"
 
     @property
+    def settings(self) -> Path:
+        """What the cluster was started with, for questions about it."""
+        return self.path / "settings.json"
+
+    @property
     def run(self) -> Path:
         """Sockets and generated configuration of the running process."""
         return self.path / "run"

@@ -24,8 +24,9 @@ OBSERVED_KINDS = (
     "Namespace", "Node", "Pod", "Deployment", "ReplicaSet", "StatefulSet", "Service", "EndpointSlice", "ConfigMap",
     "Ingress", "IngressClass", "NetworkPolicy",
 )  # fmt: skip
-"""Secrets are left out on purpose: a question must not need them."""
+"""What a question about somebody else's cluster reads. No Secrets: a question must not need them."""
 
+CERTIFICATE_CODES = "PW50"
 SUFFIXES = (".yaml", ".yml", ".json")
 SETTLE_SECONDS = 30.0
 
@@ -103,19 +104,25 @@ async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[Sta
         await server.stop()
 
 
-async def observed_world(access: Access, settings: Settings) -> tuple[State, tuple[str, ...]]:
-    """Objects of a cluster as they are now, compiled. The strings say which kinds could not be read."""
+async def observed_world(access: Access, settings: Settings, *, secrets: bool = False) -> tuple[State, tuple[str, ...]]:
+    """Objects of a cluster as they are now, compiled. The strings say which kinds could not be read.
+
+    Without ``secrets`` nothing is said about certificates.
+    """
     async with RestClient(access) as client:
-        objects, missing = await client.list_kinds(OBSERVED_KINDS)
+        objects, missing = await client.list_kinds((*OBSERVED_KINDS, "Secret") if secrets else OBSERVED_KINDS)
     owned = Owned(**dict.fromkeys(Owned.__struct_fields__, False))
     builder = SnapshotBuilder(msgspec.structs.replace(settings, owned=owned, planes=False))
     for value in objects:
         builder.put(value)
     snapshot = builder.snapshot(time.time())
-    return State(snapshot, compile_plans(snapshot)), missing
+    plans = compile_plans(snapshot)
+    if not secrets:
+        told = tuple(f for f in plans.findings if not f.code.startswith(CERTIFICATE_CODES))
+        plans = msgspec.structs.replace(plans, findings=told)
+    return State(snapshot, plans), missing
 
 
 def settings_of(home: ClusterHome) -> Settings:
-    """The settings a running cluster was started with, as far as questions need them."""
-    fabric = home.fabric() or Settings().fabric
-    return Settings(cluster=home.name, fabric=fabric)
+    """The settings a cluster was started with."""
+    return msgspec.json.decode(home.settings.read_bytes(), type=Settings)

@@ -35,6 +35,7 @@ from podwire.plan import (
 )
 
 MAX_PROXIES = 4
+HOST_ROUTES = "the host has no route into the cluster, its own routing table decides about"
 
 
 class _Leg(msgspec.Struct, frozen=True):
@@ -78,6 +79,8 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
         hop = _service_hop(by_port, f"NodePort {leg.port} on {at_node}", "nodePort")
         return by_port, ("shortcut" if inside else "external"), at_node, (hop,)
     if address in world.virtual_addresses:
+        if not inside and address in world.virtual_addresses[address].cluster_ips:
+            return _ends(leg, "unknown", f"{HOST_ROUTES} cluster IPs", "PW6030")
         return _ends(
             leg,
             "refused",
@@ -88,7 +91,7 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
     if any(c.contains(address) for c in world.plans.services.service_cidrs):
         return _ends(leg, "dropped", f"no Service has the address {address}", "PW1142")
     if not inside and address in world.pods_by_address:
-        return _ends(leg, "no-route", "the host has no route to pod addresses", "PW6030")
+        return _ends(leg, "unknown", f"{HOST_ROUTES} pod addresses", "PW6030")
     return None, "internal", "", ()
 
 
@@ -96,7 +99,7 @@ def _enter_virtual(world: World, leg: _Leg, unit: ServicePort, *, inside: bool) 
     address, source = leg.address, leg.source
     if address in unit.cluster_ips:
         if not inside:
-            return _ends(leg, "no-route", "the host has no route to cluster IPs", "PW6030", Origin(unit.service))
+            return _ends(leg, "unknown", f"{HOST_ROUTES} cluster IPs", "PW6030", Origin(unit.service))
         return unit, "internal", source.node, (_service_hop(unit, f"ClusterIP {address}", "clusterIP"),)
     kind = "load balancer" if address in unit.load_balancer_ips else "external IP"
     entry = source.node
@@ -214,7 +217,10 @@ def _policy_hop(world: World, pod: Ref | None, direction: Direction, *, peer: st
 
 
 def _outside(world: World, leg: _Leg, hops: tuple[Hop, ...]) -> Branch:
-    """Addresses that are not pods: nodes, the host, the rest of the world."""
+    """Addresses that are not pods: the API server, nodes, the host, the rest of the world."""
+    if (leg.address, leg.port) in world.api_endpoints:
+        hop = Hop("listener", "allowed", "the API server listens")
+        return Branch(leg.address, None, (*hops, hop), "connects")
     if leg.address in world.nodes_by_address or leg.address == world.snapshot.settings.host_address:
         hop = Hop("listener", "unknown", f"whether anything listens on {leg.address}:{leg.port} is not podwire's")
         return Branch(leg.address, None, (*hops, hop), "unknown")

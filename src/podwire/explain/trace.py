@@ -77,7 +77,8 @@ def _resolve_for_pod(world: World, source: Party, target: Target) -> Resolved:
         addresses = [r.data for r in answer.records if r.type == "A"]
         if addresses:
             return _answered(target, name, answer, addresses, step=f"search step {step + 1} of {len(candidates)}")
-        if answer.source == "upstream" and step == len(candidates) - 1:
+        # A single label leaves the cluster last of all and is nobody's name out there.
+        if answer.source == "upstream" and step == len(candidates) - 1 and "." in name:
             hop = Hop("dns", "unknown", f"{name}: {answer.why}; an upstream resolver decides", _origins(answer))
             return (hop,), "", Branch("", None, (), "unknown")
     return _no_such_name(target, candidates)

@@ -53,6 +53,12 @@ class World:
         """One Service port for each virtual address."""
         return {address: unit for (address, _, _), unit in self.units_by_virtual.items()}
 
+    @cached_property
+    def api_endpoints(self) -> frozenset[tuple[str, int]]:
+        """Where the Kubernetes API listens: behind Service ``default/kubernetes`` by definition."""
+        unit = self.plans.services.ports.get("default/kubernetes:443/TCP")
+        return frozenset((e.address, e.port) for e in unit.endpoints) if unit else frozenset()
+
     def zone_of(self, node_name: str) -> str:
         """A node's zone."""
         found = self.plans.services.nodes.get(node_name)

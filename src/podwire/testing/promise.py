@@ -57,11 +57,15 @@ def agrees(predicted: frozenset[Observation], observed: Observation) -> bool:
 
 
 def make_cases(state: State) -> Iterator[Case]:
-    """Every pod and the host as a source, every address and port somebody could mean as a destination."""
+    """Every pod and the host as a source, every address and port somebody could mean as a destination.
+
+    The host asks for addresses it has a route to: where else its packets go is the business of its own network.
+    """
     world = World(state.snapshot, state.plans)
-    targets = sorted(set(_targets(world)))
+    outside = sorted(set(_outside_targets(world)))
+    targets = sorted({*_inside_targets(world), *outside})
     for source, netns in _sources(world):
-        for address, port, protocol in targets:
+        for address, port, protocol in targets if source.pod else outside:
             target = Target(address, port, protocol)  # type: ignore[arg-type]
             predicted = predicted_by(trace(world, source, target))
             yield Case(source, target, Probe(netns, address, port, protocol), predicted)
@@ -83,18 +87,29 @@ def _sources(world: World) -> Iterator[tuple[Party, str]]:
     yield world.host_party(), ""
 
 
-def _targets(world: World) -> Iterator[tuple[str, int, str]]:
-    """Pod ports, Service ports by every address, NodePorts on every node, and ports nobody serves."""
+Place = tuple[str, int, str]
+UNUSED_PORT = 4321
+
+
+def _inside_targets(world: World) -> Iterator[Place]:
+    """Pod ports and cluster IPs, and ports nobody serves."""
     ports = {(p.port, p.protocol) for pod in world.plans.nodes.pods.values() for p in _ports(pod)}
     for pod in world.plans.policy.pods.values():
         runtime = world.plans.nodes.pods[pod.pod.key]
-        own = _declared(world, pod.pod)
         stand_in = all(isinstance(c.work, node.StandInWork) for c in runtime.containers)
-        yield from ((pod.addresses[0], *port) for port in (ports if stand_in else own))
+        yield from ((pod.addresses[0], *port) for port in (ports if stand_in else _declared(world, pod.pod)))
     for unit in world.plans.services.ports.values():
-        for address in (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips):
+        for address in unit.cluster_ips:
             yield address, unit.port, unit.protocol
-            yield address, 4321, "TCP"
+            yield address, UNUSED_PORT, "TCP"
+
+
+def _outside_targets(world: World) -> Iterator[Place]:
+    """Load balancer and external addresses, NodePorts on every node."""
+    for unit in world.plans.services.ports.values():
+        for address in (*unit.load_balancer_ips, *unit.external_ips):
+            yield address, unit.port, unit.protocol
+            yield address, UNUSED_PORT, "TCP"
         if unit.node_port:
             addresses = (n.addresses[0] for n in world.plans.services.nodes.values())
             yield from ((address, unit.node_port, unit.protocol) for address in addresses)
