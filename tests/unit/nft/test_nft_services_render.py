@@ -196,6 +196,13 @@ def test_unchanged_units_are_the_same_objects_on_all_nodes() -> None:
     assert delta.units == (two.key,)
 
 
+def test_services_that_were_there_before_the_first_node_reach_it() -> None:
+    wanted, renderer = plan(service("web", endpoint(1))), Renderer()
+    renderer.render(msgspec.structs.replace(wanted, services=msgspec.structs.replace(wanted.services, nodes={})))
+    tables = renderer.render(wanted)
+    assert all("t/web:80/TCP" in found.services for found in tables.values())
+
+
 def test_node_dependent_units_follow_nodes() -> None:
     renderer = Renderer()
     unit = service("local", endpoint(1), external_local=True, node_port=30080)

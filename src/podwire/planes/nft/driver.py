@@ -74,7 +74,11 @@ class NftDriver:
         return self._open(netns)
 
     async def _sync(self, name: str, applied: Mapping[str, str]) -> None:
-        outcome = await asyncio.to_thread(self._agents[name].sync, self._tables[name])
+        try:
+            outcome = await asyncio.to_thread(self._agents[name].sync, self._tables[name])
+        except PodwireError as error:
+            self._put(name, PlaneFact(ready=False, message=str(error)))
+            raise
         self._tell(name, outcome, applied)
         if outcome.absent and name not in self._retries:
             self._retries[name] = asyncio.create_task(self._retry(name), name=f"nft-retry-{name}")
@@ -137,15 +141,17 @@ class Digests:
 
     def update(self, plan: NftPlan) -> Mapping[str, str]:
         """Digest by pod uid and by Service port key. The same object as before when nothing changed."""
-        # A pod without an address is nothing to a kernel: nothing of it can be in force.
-        ports, pods = plan.services.ports, {pod.uid: pod for pod in plan.policy.pods.values() if pod.addresses}
+        ports, pods = plan.services.ports, plan.policy.pods
         new = {key: digest(port) for key, port in ports.items() if self._ports.get(key) is not port}
-        new.update((uid, digest(pod)) for uid, pod in pods.items() if self._pods.get(uid) is not pod)
-        gone = (self._ports.keys() - ports.keys()) | (self._pods.keys() - pods.keys())
+        changed = [pod for key, pod in pods.items() if self._pods.get(key) is not pod]
+        gone = set(self._ports.keys() - ports.keys())
+        gone |= {pod.uid for key, pod in self._pods.items() if pods.get(key) is not pod}
+        # A pod without an address is nothing to a kernel: nothing of it can be in force.
+        new.update((pod.uid, digest(pod)) for pod in changed if pod.addresses)
         self._ports, self._pods = ports, pods
         if new or gone:
             known = {**self.known, **new}
-            for key in gone:
-                del known[key]
+            for key in gone - new.keys():
+                known.pop(key, None)
             self.known = known
         return self.known

@@ -29,7 +29,7 @@ Edit = tuple[str, str | None, str | None]
 """Key, value in force (None: absent), value wanted (None: absent)."""
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """Edits of one map by one unit. ``flush`` empties the map first."""
 
     table: Table
@@ -39,7 +39,7 @@ class Change(msgspec.Struct, frozen=True):
     flush: bool = False
 
 
-class Transaction(msgspec.Struct, frozen=True):
+class Transaction(msgspec.Struct, frozen=True, gc=False):
     """What the kernel takes or refuses as a whole. ``preamble`` is rule text before the elements."""
 
     changes: tuple[Change, ...]
@@ -79,7 +79,7 @@ class Transaction(msgspec.Struct, frozen=True):
         )
 
 
-class Steps(msgspec.Struct, frozen=True):
+class Steps(msgspec.Struct, frozen=True, gc=False):
     """What to do, in order, and which UDP flows to look at afterwards (P16)."""
 
     transactions: tuple[Transaction, ...]
@@ -259,11 +259,14 @@ def _size(changes: Iterable[Change]) -> int:
 def _ranked(changes: Iterable[Change]) -> Iterator[tuple[int, Change]]:
     """Policy changes cut by rank."""
     for change in changes:
+        if change.flush:
+            yield 2, change
+            continue
         by_rank: dict[int, list[Edit]] = {}
         for edit in change.edits:
             by_rank.setdefault(_rank(change.map, edit), []).append(edit)
-        if change.flush:
-            yield 2, change
+        if len(by_rank) == 1:
+            yield next(iter(by_rank)), change
             continue
         for rank, edits in by_rank.items():
             yield rank, msgspec.structs.replace(change, edits=tuple(edits))
@@ -288,17 +291,19 @@ def _is_denial(value: str | None) -> bool:
 def _pack_policy(changes: Iterable[Change]) -> Iterator[Transaction]:
     """Chunks in the given order; a map replaced as a whole is a transaction of its own."""
     room: list[Change] = []
+    held = 0
     for change in changes:
         if change.flush:
             yield from _flushed(room)
-            room = []
+            room, held = [], 0
             yield Transaction((change,))
             continue
         for piece in _cut(change):
-            if _size(room) + len(piece.edits) > LIMIT:
+            if held + len(piece.edits) > LIMIT:
                 yield from _flushed(room)
-                room = []
+                room, held = [], 0
             room.append(piece)
+            held += len(piece.edits)
     yield from _flushed(room)
 
 
@@ -341,6 +346,9 @@ def _by_growth(changes: Iterable[Change]) -> list[Change]:
 
 
 def _cut(change: Change) -> Iterator[Change]:
+    if len(change.edits) <= LIMIT:
+        yield change
+        return
     for start in range(0, len(change.edits), LIMIT):
         yield msgspec.structs.replace(change, edits=change.edits[start : start + LIMIT])
 

@@ -10,7 +10,7 @@ Rules:
 The look-up order these elements feed is that of :func:`podwire.plan.decide_policy`. Only IPv4 is rendered.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from ipaddress import IPv4Address
 from itertools import pairwise
 
@@ -28,14 +28,15 @@ _POD = "pod/"
 _RULES: dict[Direction, str] = {"ingress": t.RULES_IN, "egress": t.RULES_OUT}
 _ISOLATED: dict[Direction, str] = {"ingress": t.ISOLATED_IN, "egress": t.ISOLATED_OUT}
 
+_NOTHING = PolicyPlan(pods={}, cidrs={}, ports=(), rule_sets={}, decisions={})
+
 _Suffixes = dict[Direction, tuple[tuple[str, str], ...]]
 
 
-class _Known(msgspec.Struct, frozen=True):
-    """What a pod was rendered from, and the result for its own node and for all others."""
+class _Known(msgspec.Struct, frozen=True, gc=False):
+    """A pod as rendered for its own node and for all others."""
 
-    pod: PolicyPod
-    rules: Mapping[RuleKey, int] | None
+    node: str
     local: t.Unit
     remote: t.Unit
 
@@ -45,7 +46,7 @@ class PolicyRenderer:
 
     def __init__(self) -> None:
         """Nothing rendered yet."""
-        self._plan: PolicyPlan | None = None
+        self._plan = _NOTHING
         self._actions: dict[int, str] = {}
         self._known: dict[str, _Known] = {}
         self._suffixes: dict[str, tuple[Mapping[RuleKey, int], _Suffixes]] = {}
@@ -58,25 +59,39 @@ class PolicyRenderer:
         Unchanged plan units give the same Unit objects. The mappings must not be changed by the caller.
         """
         before = self._plan
-        if before is None or before.decisions is not plan.decisions:
+        if before.decisions is not plan.decisions:
             self._note_actions(plan.decisions)
-        pods = {pod.uid: pod for pod in plan.pods.values()}
-        changed = {uid for uid, pod in pods.items() if self._is_changed(pod, plan)}
-        gone = self._known.keys() - pods.keys()
-        if before is None or before.cidrs != plan.cidrs or before.ports != plan.ports:
+        changed = self._changed(before, plan)
+        gone = {before.pods[key].uid for key in before.pods.keys() - plan.pods.keys()}
+        gone |= {before.pods[key].uid for key in changed if key in before.pods}
+        pods = {plan.pods[key].uid: plan.pods[key] for key in changed}
+        gone -= pods.keys()
+        if before is _NOTHING or before.cidrs != plan.cidrs or before.ports != plan.ports:
             self._tables = (render_cidrs(plan.cidrs), render_ports(plan.ports))
         self._suffixes = {k: v for k, v in self._suffixes.items() if plan.rule_sets.get(k) is v[0]}
         for uid in gone:
             del self._known[uid]
-        for uid in changed:
-            self._known[uid] = self._render_pod(pods[uid], plan)
+        for uid, pod in pods.items():
+            self._known[uid] = self._render_pod(pod, plan)
         self._plan = plan
-        touched = (*sorted(_POD + uid for uid in gone | changed), CIDRS_UNIT, PORTS_UNIT)
-        known, self._units = self._units, {name: self._node_units(name, changed=changed, gone=gone) for name in nodes}
+        touched = (*sorted(_POD + uid for uid in gone | pods.keys()), CIDRS_UNIT, PORTS_UNIT)
+        known = self._units
+        self._units = {name: self._node_units(name, changed=pods.keys(), gone=gone) for name in nodes}
         return {
             name: (units, t.Delta(known[name], touched) if name in known else None)
             for name, units in self._units.items()
         }
+
+    def _changed(self, before: PolicyPlan, plan: PolicyPlan) -> set[str]:
+        """Keys of pods that are new or other, or whose rule set is."""
+        if not self._known:
+            return set(plan.pods)
+        changed = {key for key, pod in plan.pods.items() if before.pods.get(key) is not pod}
+        moved = {name for name, rules in plan.rule_sets.items() if before.rule_sets.get(name) is not rules}
+        moved |= before.rule_sets.keys() - plan.rule_sets.keys()
+        if moved:
+            changed |= {key for key, pod in plan.pods.items() if pod.rule_set in moved}
+        return changed
 
     def _note_actions(self, decisions: Mapping[int, Decision]) -> None:
         """Decision words; a number that changed its meaning makes every rule be spelled again."""
@@ -87,18 +102,14 @@ class PolicyRenderer:
             self._known, self._suffixes = {}, {}
         self._actions = words
 
-    def _is_changed(self, pod: PolicyPod, plan: PolicyPlan) -> bool:
-        known = self._known.get(pod.uid)
-        return known is None or known.pod is not pod or known.rules is not plan.rule_sets.get(pod.rule_set)
-
-    def _node_units(self, name: str, *, changed: set[str], gone: Iterable[str]) -> dict[str, t.Unit]:
+    def _node_units(self, name: str, *, changed: Set[str], gone: Set[str]) -> dict[str, t.Unit]:
         units = dict(self._units.get(name, {}))
         stale = changed if units else self._known.keys()
         for uid in gone:
             units.pop(_POD + uid, None)
         for uid in stale:
             known = self._known[uid]
-            units[_POD + uid] = known.local if known.pod.node == name else known.remote
+            units[_POD + uid] = known.local if known.node == name else known.remote
         units[CIDRS_UNIT], units[PORTS_UNIT] = self._tables
         return units
 
@@ -108,7 +119,7 @@ class PolicyRenderer:
         remote = t.Unit(identity)
         rules = plan.rule_sets.get(pod.rule_set)
         if not pod.isolated or not addresses:
-            return _Known(pod, rules, remote, remote)
+            return _Known(pod.node, remote, remote)
         elements: dict[str, dict[str, str]] = {**identity, t.OWN_PAIRS: {f"{a} . {a}": "" for a in addresses}}
         suffixes = self._spell(pod.rule_set, rules or {})
         for direction, number in pod.isolated.items():
@@ -116,7 +127,7 @@ class PolicyRenderer:
             spelled = suffixes.get(direction, ())
             if spelled:
                 elements[_RULES[direction]] = {a + rest: value for a in addresses for rest, value in spelled}
-        return _Known(pod, rules, t.Unit(elements), remote)
+        return _Known(pod.node, t.Unit(elements), remote)
 
     def _spell(self, name: str, rules: Mapping[RuleKey, int]) -> _Suffixes:
         """The part of the rule keys that all pods of a rule set share."""

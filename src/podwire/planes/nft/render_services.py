@@ -31,7 +31,7 @@ NODES_UNIT = "nodes"
 _LOCAL = " local"
 
 
-class _List(msgspec.Struct, frozen=True):
+class _List(msgspec.Struct, frozen=True, gc=False):
     """One numbered list of endpoints as the kernel will hold it."""
 
     number: int
@@ -40,7 +40,7 @@ class _List(msgspec.Struct, frozen=True):
     class_number: int
 
 
-class ListKey(msgspec.Struct, frozen=True):
+class ListKey(msgspec.Struct, frozen=True, gc=False):
     """Which list: of which unit, which flavour, as seen by which node (empty: by all)."""
 
     unit: str
@@ -88,6 +88,8 @@ class ServiceRenderer:
         changed = {key for key, port in plan.ports.items() if self._ports.get(key) is not port}
         changed |= self._renumber(plan, changed=changed, gone=gone)
         nodes_changed = dict(self._nodes) != dict(plan.nodes)
+        if not self._units:  # no node has been told anything yet, however often we were called
+            changed |= plan.ports.keys()
         if nodes_changed:
             changed |= {key for key, port in plan.ports.items() if depends_on_node(port)}
         units = {name: dict(self._units.get(name) or self._shared_units(changed)) for name in plan.nodes}
@@ -213,6 +215,8 @@ def _render_external(port: ServicePort, lists: Sequence[_List], elements: dict[s
         flags = t.RESTRICTED if restricted and address in port.load_balancer_ips else 0
         elements.setdefault(t.FRONTENDS, {})[f"{address} . {protocol} . {port.port}"] = t.word(word | flags)
         words.add(word | flags)
+        if address in port.load_balancer_ips:  # its other ports are refused, or they would circle between node and host
+            elements.setdefault(t.CLUSTER_IPS, {})[address] = ""
         if flags:
             _render_ranges(port, address, elements)
     if port.node_port:

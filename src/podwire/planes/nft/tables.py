@@ -75,7 +75,7 @@ DENY = 0xA0000000
 """Policy decision words, with the decision's number in the low 20 bits."""
 
 
-class BackendClass(msgspec.Struct, frozen=True, order=True):
+class BackendClass(msgspec.Struct, frozen=True, order=True, gc=False):
     """How a list is chosen from: ``count`` endpoints, sticky for ``affinity_seconds`` when that is not 0."""
 
     count: int
@@ -92,7 +92,7 @@ class BackendClass(msgspec.Struct, frozen=True, order=True):
         return f"sticky{self.count}-{self.affinity_seconds}s" if self.affinity_seconds else f"lb{self.count}"
 
 
-class UdpFlows(msgspec.Struct, frozen=True):
+class UdpFlows(msgspec.Struct, frozen=True, gc=False):
     """Which conntrack entries a UDP Service port tolerates (P16): to ``targets`` (or ``node_port`` on a node
     address) only with a reply from ``keep``."""
 
@@ -101,7 +101,7 @@ class UdpFlows(msgspec.Struct, frozen=True):
     keep: frozenset[tuple[str, int]]
 
 
-class Unit(msgspec.Struct, frozen=True):
+class Unit(msgspec.Struct, frozen=True, gc=False):
     """What one plan unit puts into one node's kernel."""
 
     elements: Elements
@@ -109,7 +109,7 @@ class Unit(msgspec.Struct, frozen=True):
     udp: UdpFlows | None = None
 
 
-class Delta(msgspec.Struct, frozen=True):
+class Delta(msgspec.Struct, frozen=True, gc=False):
     """A hint that saves comparing all units: against the mapping ``before``, only ``units`` changed, came or went.
 
     It counts only for whoever has executed exactly ``before``; everybody else compares.
@@ -119,7 +119,7 @@ class Delta(msgspec.Struct, frozen=True):
     units: tuple[str, ...]
 
 
-class NodeTables(msgspec.Struct, frozen=True):
+class NodeTables(msgspec.Struct, frozen=True, gc=False):
     """Everything of one node. ``rules`` is the constant rule text: another text means loading everything anew."""
 
     node: str
@@ -131,7 +131,7 @@ class NodeTables(msgspec.Struct, frozen=True):
     policy_delta: Delta | None = None
 
 
-class NftPlan(msgspec.Struct, frozen=True):
+class NftPlan(msgspec.Struct, frozen=True, gc=False):
     """What the nft plane executes."""
 
     services: ServicePlan
