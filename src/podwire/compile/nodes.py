@@ -35,11 +35,11 @@ def compile_nodes(context: Context) -> Piece:
     pods: dict[str, plan.Pod] = {}
     findings: list[Finding] = []
     for name, node in snapshot.nodes.items():
-        unit = memo.unit(f"node/{name}", (node,), partial(_node, node))
-        if unit is None:
+        worker = memo.unit(f"node/{name}", (node,), partial(_node, node))
+        if worker is None:
             findings.append(_unfit(node))
         else:
-            nodes[name] = unit
+            nodes[name] = worker
     for namespace, members in snapshot.pods_by_namespace.items():
         ports = port_index(context, namespace)
         for pod in members:

@@ -77,7 +77,7 @@ def test_a_cordoned_node_takes_no_pods() -> None:
 
 def test_node_affinity_operators() -> None:
     zone = "topology.kubernetes.io/zone"
-    cases = {
+    cases: dict[str, tuple[dict[str, Any], str]] = {
         "in": ({"key": zone, "operator": "In", "values": ["b"]}, "node-2"),
         "notin": ({"key": zone, "operator": "NotIn", "values": ["a"]}, "node-2"),
         "exists": ({"key": "rank", "operator": "Exists"}, "node-9"),
