@@ -28,7 +28,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
-from podwire.planes.envoy.virtualhosts import CONFIGURATION
+from podwire.planes.envoy.virtualhosts import CONFIGURATION, NOT_FOUND
 
 ACCESS_LOG = (
     '%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% "%REQ(:METHOD)% '
@@ -105,6 +105,7 @@ def _manager(scheme: str) -> Any:
     manager = hcm.HttpConnectionManager(
         stat_prefix=scheme,
         rds=hcm.Rds(config_source=ads(), route_config_name=CONFIGURATION),
+        local_reply_config=_own_replies(),
         http_filters=[*([_strict_transport()] if scheme == "https" else []), _router()],
         access_log=[_access_log()],
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
@@ -137,6 +138,13 @@ def _network_filter(manager: Any) -> Any:
 
 def _router() -> Any:
     return hcm.HttpFilter(name="router", typed_config=_any(router_pb2.Router(suppress_envoy_headers=True)))
+
+
+def _own_replies() -> Any:
+    """No route, no virtual host (response flag NR): the default backend's words."""
+    unrouted = accesslog_pb2.AccessLogFilter(response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["NR"]))
+    mapper = hcm.ResponseMapper(filter=unrouted, body=base_pb2.DataSource(inline_string=NOT_FOUND))
+    return hcm.LocalReplyConfig(mappers=[mapper])
 
 
 def _strict_transport() -> Any:

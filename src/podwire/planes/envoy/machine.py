@@ -115,6 +115,8 @@ class Machine:
         for type_ in TYPES:
             old, new = before.get(type_, {}), wanted.get(type_, {})
             channel = self._channels[type_]
+            if old is new:
+                continue
             for name, parts in new.items():
                 if old.get(name) is not parts:
                     channel.dirty.add(name)

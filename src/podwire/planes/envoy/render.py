@@ -23,7 +23,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as upst
 from envoy.type.v3 import percent_pb2
 from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
-from podwire.plan import Certificate, Cluster, ProxyPlan, VirtualHost
+from podwire.plan import Certificate, Cluster, ProxyPlan
 from podwire.planes.envoy import listeners, virtualhosts
 from podwire.planes.envoy.machine import FRAME, WHOLE, Parts, Type, Wanted
 
@@ -44,99 +44,142 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """Resources by type and name; ``needs`` are the parts that must be confirmed for a unit to be in force."""
+    """Resources by type and name. ``chains`` are the SNI names of each certificate in use, ``default`` the
+    certificate of the default chain if it is one of the plan's."""
 
     wanted: Wanted
-    needs: Mapping[str, tuple[Need, ...]]
+    chains: Mapping[str, tuple[str, ...]]
+    default: str = ""
+
+    def needs_of(self, unit: str, certificate: str = "") -> tuple[Need, ...]:
+        """The parts that must be confirmed for a unit to be in force. ``certificate`` is the one a host names."""
+        kind, _, key = unit.partition("/")
+        if kind == "cluster":
+            return (("cluster", key, unit), ("endpoint", key, unit))
+        if kind == "certificate":
+            named: tuple[Need, ...] = (("secret", key, unit),) if key in self.chains else ()
+            return (*named, ("secret", DEFAULT_SECRET, unit)) if key == self.default else named
+        routes: Need = ("route", virtualhosts.CONFIGURATION, unit)
+        if not certificate or key == "*":
+            return (routes,)
+        # A refused certificate moved the host to the default chain: then the listener as a whole counts.
+        chain = f"certificate/{certificate}" if certificate in self.chains else WHOLE
+        return (routes, ("listener", "https", chain))
+
+
+class _Cache:
+    """What was made from which inputs; inputs are compared by identity, simple values by equality."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[Any, ...], Any]] = {}
+        self._used: dict[str, tuple[tuple[Any, ...], Any]] = {}
+
+    def keep(self, key: str, inputs: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """``make()``, or the same object as last time for the same inputs or an equal result."""
+        known = self._known.get(key)
+        if known is None or not _same(known[0], inputs):
+            made = make()
+            known = (inputs, known[1] if known is not None and known[1] == made else made)
+        self._used[key] = known
+        return known[1]  # type: ignore[no-any-return]
+
+    def sweep(self) -> None:
+        """Forget what was not asked for since the last sweep."""
+        self._known, self._used = self._used, {}
 
 
 class Renderer:
-    """Renders plan after plan of one proxy, sharing what did not change."""
+    """Renders plan after plan of one proxy, sharing what did not change: mapping by mapping, then unit by unit."""
 
     def __init__(self, fallback: KeyPair) -> None:
         """``fallback`` serves TLS clients nobody has a certificate for."""
         self._fallback = fallback
-        self._known: dict[str, tuple[tuple[Any, ...], Any]] = {}
-        self._used: set[str] = set()
+        self._whole, self._clusters, self._endpoints, self._hosts, self._tls = (_Cache() for _ in range(5))
 
     def render(self, proxy: ProxyPlan, *, refused: frozenset[str] = frozenset()) -> Rendered:
         """All resources of ``proxy`` without the certificates named in ``refused``."""
-        certificates = {key: c for key, c in proxy.certificates.items() if key not in refused}
-        chains = _chains(proxy, certificates)
+        keep = self._whole.keep
+        certificates = proxy.certificates
+        if refused:
+            certificates = {key: c for key, c in certificates.items() if key not in refused}
+        chains = keep("chains", (proxy.hosts, certificates), lambda: _chains(proxy, certificates))
         default = certificates.get(proxy.default_certificate)
         wanted: Wanted = {
-            "cluster": {key: self._cluster(key, c) for key, c in sorted(proxy.clusters.items())},
-            "endpoint": {key: self._endpoints(key, c) for key, c in sorted(proxy.clusters.items())},
-            "secret": self._secrets(certificates, default),
-            "listener": self._listeners(proxy, chains),
-            "route": {virtualhosts.CONFIGURATION: self._routes(proxy)},
+            "cluster": keep("clusters", (proxy.clusters,), lambda: self._render_clusters(proxy)),
+            "endpoint": keep("endpoints", (proxy.clusters,), lambda: self._render_endpoints(proxy)),
+            "secret": self._render_secrets(certificates, default),
+            "listener": self._render_listeners(proxy, chains),
+            "route": {virtualhosts.CONFIGURATION: keep("routes", (proxy.hosts,), lambda: self._render_routes(proxy))},
         }
-        self._known = {key: value for key, value in self._known.items() if key in self._used}
-        self._used = set()
-        return Rendered(wanted, _needs(proxy, chains, default))
+        self._whole.sweep()
+        self._tls.sweep()
+        return Rendered(wanted, chains, default.key if default else "")
 
-    def _keep(self, key: str, inputs: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """``make()``, or the same object as last time for identical (or equal simple) inputs."""
-        self._used.add(key)
-        known = self._known.get(key)
-        if known is not None and (known[0] is inputs or _same(known[0], inputs)):
-            return known[1]  # type: ignore[no-any-return]
-        made = make()
-        if known is not None and known[1] == made:
-            made = known[1]
-        self._known[key] = (inputs, made)
+    def _render_clusters(self, proxy: ProxyPlan) -> Mapping[str, Parts]:
+        made: dict[str, Parts] = {}
+        for key, cluster in sorted(proxy.clusters.items()):
+            inputs = (cluster.http2, cluster.tls)
+            made[key] = self._clusters.keep(key, inputs, lambda k=key, c=cluster: _part(k, render_cluster(c)))  # type: ignore[misc]
+        self._clusters.sweep()
         return made
 
-    def _cluster(self, key: str, cluster: Cluster) -> Parts:
-        inputs = (key, cluster.http2, cluster.tls)
-        return self._keep(f"cluster/{key}", inputs, lambda: {f"cluster/{key}": render_cluster(cluster)})
+    def _render_endpoints(self, proxy: ProxyPlan) -> Mapping[str, Parts]:
+        made: dict[str, Parts] = {}
+        for key, cluster in sorted(proxy.clusters.items()):
+            inputs = (cluster.upstreams,)
+            made[key] = self._endpoints.keep(key, inputs, lambda k=key, c=cluster: _part(k, render_endpoints(c)))  # type: ignore[misc]
+        self._endpoints.sweep()
+        return made
 
-    def _endpoints(self, key: str, cluster: Cluster) -> Parts:
-        inputs = (cluster.upstreams,)
-        return self._keep(f"endpoint/{key}", inputs, lambda: {f"cluster/{key}": render_endpoints(cluster)})
-
-    def _secrets(self, certificates: Mapping[str, Certificate], default: Certificate | None) -> Mapping[str, Parts]:
+    def _render_secrets(
+        self, certificates: Mapping[str, Certificate], default: Certificate | None
+    ) -> Mapping[str, Parts]:
         secrets: dict[str, Parts] = {}
         for key, certificate in sorted(certificates.items()):
-            secrets[key] = self._keep(
+            secrets[key] = self._tls.keep(
                 f"secret/{key}",
                 (certificate,),
                 lambda k=key, c=certificate: {f"certificate/{k}": render_secret(k, c.chain_pem, c.key_pem)},  # type: ignore[misc]
             )
         pair = default or self._fallback
         part = f"certificate/{default.key}" if default else FRAME
-        secrets[DEFAULT_SECRET] = self._keep(
+        secrets[DEFAULT_SECRET] = self._tls.keep(
             "default", (pair,), lambda: {part: render_secret(DEFAULT_SECRET, pair.chain_pem, pair.key_pem)}
         )
         return secrets
 
-    def _listeners(self, proxy: ProxyPlan, chains: Mapping[str, tuple[str, ...]]) -> Mapping[str, Parts]:
-        https = {FRAME: self._keep("https", (proxy.https_port,), lambda: _https(proxy.https_port))}
+    def _render_listeners(self, proxy: ProxyPlan, chains: Mapping[str, tuple[str, ...]]) -> Mapping[str, Parts]:
+        keep = self._tls.keep
+        https = {FRAME: keep("https", (proxy.https_port,), lambda: _https(proxy.https_port))}
         for key, hosts in chains.items():
-            https[f"certificate/{key}"] = self._keep(
+            https[f"certificate/{key}"] = keep(
                 f"chain/{key}",
                 (hosts,),
                 lambda k=key, h=hosts: listeners.render_chain(k, h),  # type: ignore[misc]
             )
         http, health = proxy.http_port, proxy.health_port
         return {
-            "health": self._keep("health", (health,), lambda: {FRAME: listeners.render_health(health)}),
-            "http": self._keep("http", (http,), lambda: {FRAME: listeners.render_http(http)}),
-            "https": self._keep("listener/https", tuple(https.items()), lambda: https),
+            "health": keep("health", (health,), lambda: {FRAME: listeners.render_health(health)}),
+            "http": keep("http", (http,), lambda: {FRAME: listeners.render_http(http)}),
+            "https": keep("listener/https", tuple(https.items()), lambda: https),
         }
 
-    def _routes(self, proxy: ProxyPlan) -> Parts:
-        fallback = proxy.hosts.get("*")
-        has_any = fallback is not None
-        frame = self._keep("frame", (has_any,), lambda: virtualhosts.render_configuration(has_any=has_any))
-        parts = {FRAME: frame}
+    def _render_routes(self, proxy: ProxyPlan) -> Parts:
+        keep, fallback = self._hosts.keep, proxy.hosts.get("*")
+        parts = {FRAME: keep(FRAME, (), virtualhosts.render_configuration)}
         for name, host in sorted(proxy.hosts.items()):
-            parts[f"host/{name}"] = self._host(host, fallback)
-        return self._keep("routes", tuple(parts.values()), lambda: parts)
+            seen = fallback if name.startswith("*.") else None
+            parts[f"host/{name}"] = keep(
+                name,
+                (host, seen),
+                lambda h=host, f=seen: virtualhosts.render_host(h, fallback=f),  # type: ignore[misc]
+            )
+        self._hosts.sweep()
+        return parts
 
-    def _host(self, host: VirtualHost, fallback: VirtualHost | None) -> bytes:
-        seen = fallback if host.host.startswith("*.") else None
-        return self._keep(f"host/{host.host}", (host, seen), lambda: virtualhosts.render_host(host, fallback=seen))
+
+def _part(key: str, body: bytes) -> Parts:
+    return {f"cluster/{key}": body}
 
 
 def render_cluster(cluster: Cluster) -> bytes:
@@ -213,28 +256,6 @@ def _chains(proxy: ProxyPlan, certificates: Mapping[str, Certificate]) -> dict[s
         if name != "*" and host.certificate in certificates:
             chains.setdefault(host.certificate, []).append(name)
     return {key: tuple(hosts) for key, hosts in sorted(chains.items())}
-
-
-def _needs(
-    proxy: ProxyPlan, chains: Mapping[str, tuple[str, ...]], default: Certificate | None
-) -> dict[str, tuple[Need, ...]]:
-    needs: dict[str, tuple[Need, ...]] = {}
-    for name, host in proxy.hosts.items():
-        part = f"host/{name}"
-        tls: tuple[Need, ...] = ()
-        if name != "*" and host.certificate in chains:
-            tls = (("listener", "https", f"certificate/{host.certificate}"),)
-        elif host.certificate:
-            tls = (("listener", "https", WHOLE),)  # moved to the default chain
-        needs[part] = (("route", virtualhosts.CONFIGURATION, part), *tls)
-    for key in proxy.clusters:
-        needs[f"cluster/{key}"] = (("cluster", key, f"cluster/{key}"), ("endpoint", key, f"cluster/{key}"))
-    for key in proxy.certificates:
-        part = f"certificate/{key}"
-        named: tuple[Need, ...] = (("secret", key, part),) if key in chains else ()
-        fallback: tuple[Need, ...] = (("secret", DEFAULT_SECRET, part),) if default and default.key == key else ()
-        needs[part] = (*named, *fallback)
-    return needs
 
 
 def _same(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:

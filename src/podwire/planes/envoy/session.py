@@ -10,6 +10,7 @@ Rules:
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -18,6 +19,7 @@ from podwire.planes.envoy.machine import FRAME, Machine, Request, Response, Type
 from podwire.planes.envoy.render import DEFAULT_SECRET, KeyPair, Need, Rendered, Renderer
 from podwire.planes.envoy.virtualhosts import CONFIGURATION
 
+_KINDS = MappingProxyType({"hosts": "host/", "clusters": "cluster/", "certificates": "certificate/"})
 _FRAMES: tuple[tuple[Type, str], ...] = (
     ("listener", "health"),
     ("listener", "http"),
@@ -36,28 +38,31 @@ class Session:
         self._plan: ProxyPlan | None = None
         self._rendered = Rendered({}, {})
         self._refused: dict[str, tuple[Certificate, str]] = {}
-        self._digests: dict[str, tuple[object, str]] = {}
+        self._digests: dict[str, str] = {}
         self._applied: dict[str, str] = {}
         self._open: set[str] = set()
         self._ready = False
 
     def want(self, plan: ProxyPlan) -> None:
         """A new plan; only units that are other objects than before cost anything beyond a look."""
-        self._plan = plan
+        before, self._plan = self._plan, plan
         self._refused = {k: bad for k, bad in self._refused.items() if plan.certificates.get(k) == bad[0]}
-        self._render()
-        digests: dict[str, tuple[object, str]] = {}
-        for key, unit in units_of(plan).items():
-            known = self._digests.get(key)
-            if known is not None and known[0] is unit:
-                digests[key] = known
-                continue
-            digests[key] = (unit, digest(unit))
-            self._open.add(key)
-        for key in self._digests.keys() - digests.keys():
-            self._applied.pop(key, None)
-            self._open.discard(key)
-        self._digests = digests
+        self._render(before)
+        for kind in _KINDS:
+            old: Mapping[str, msgspec.Struct] = getattr(before, kind) if before else {}
+            new: Mapping[str, msgspec.Struct] = getattr(plan, kind)
+            if new is not old:
+                self._compare(_KINDS[kind], old, new)
+
+    def _compare(self, prefix: str, old: Mapping[str, msgspec.Struct], new: Mapping[str, msgspec.Struct]) -> None:
+        for key, unit in new.items():
+            if old.get(key) is not unit:
+                self._digests[prefix + key] = digest(unit)
+                self._open.add(prefix + key)
+        for key in old.keys() - new.keys():
+            del self._digests[prefix + key]
+            self._applied.pop(prefix + key, None)
+            self._open.discard(prefix + key)
 
     def connect(self) -> None:
         """Envoy opened a stream."""
@@ -87,7 +92,7 @@ class Session:
             if words is not None:
                 rejected[key] = words
             elif self._is_in_force(key):
-                self._applied[key] = self._digests[key][1]
+                self._applied[key] = self._digests[key]
                 self._open.discard(key)
         self._ready = self._ready or (self.machine.connected and self._serves())
         return PlaneFact(self._ready, dict(self._applied), rejected, self._frame_refusal())
@@ -101,16 +106,33 @@ class Session:
         self._open = set(self._digests)
         self._ready = False
 
-    def _render(self) -> None:
-        if self._plan is None:
+    def _render(self, before: ProxyPlan | None) -> None:
+        """Render the plan; units whose serving depends on a chain that came or went are open again."""
+        plan, last = self._plan, self._rendered
+        if plan is None:
             return
-        before = self._rendered.needs
-        self._rendered = self._renderer.render(self._plan, refused=frozenset(self._refused))
+        self._rendered = self._renderer.render(plan, refused=frozenset(self._refused))
         self.machine.want(self._rendered.wanted)
-        for key, needs in self._rendered.needs.items():
-            if key in self._digests and before.get(key) != needs:
-                self._open.add(key)
-                self._applied.pop(key, None)
+        if before is None or (self._rendered.chains is last.chains and self._rendered.default == last.default):
+            return
+        for key in before.certificates.keys() & plan.certificates.keys():
+            self._reopen(f"certificate/{key}", last)
+        for key in before.hosts.keys() & plan.hosts.keys():
+            if plan.hosts[key].certificate:
+                self._reopen(f"host/{key}", last)
+
+    def _reopen(self, unit: str, last: Rendered) -> None:
+        if self._needs(unit) != last.needs_of(unit, self._certificate_of(unit)):
+            self._open.add(unit)
+            self._applied.pop(unit, None)
+
+    def _certificate_of(self, unit: str) -> str:
+        if self._plan is None or not unit.startswith("host/"):
+            return ""
+        return self._plan.hosts[unit.removeprefix("host/")].certificate
+
+    def _needs(self, unit: str) -> tuple[Need, ...]:
+        return self._rendered.needs_of(unit, self._certificate_of(unit))
 
     def _exclude_refused(self) -> None:
         plan = self._plan
@@ -119,24 +141,22 @@ class Session:
         found: dict[str, tuple[Certificate, str]] = {}
         for key in plan.certificates.keys() - self._refused.keys():
             part = f"certificate/{key}"
-            for need in (*self._rendered.needs.get(part, ()), _chain(part)):
+            for need in (*self._needs(part), _chain(part)):
                 words = self.machine.refusal(*need)
                 if words is not None and not (need[0] == "secret" and self.machine.has_fallback(need[0], need[1])):
                     found[key] = (plan.certificates[key], words)
         if found:
             self._refused.update(found)
-            self._render()
+            self._render(plan)
 
     def _refusal(self, unit: str) -> str | None:
         bad = self._refused.get(unit.removeprefix("certificate/")) if unit.startswith("certificate/") else None
         if bad is not None:
             return bad[1]
-        needs = self._rendered.needs.get(unit, ())
-        return next((w for w in (self.machine.refusal(*need) for need in needs) if w), None)
+        return next((w for w in (self.machine.refusal(*need) for need in self._needs(unit)) if w), None)
 
     def _is_in_force(self, unit: str) -> bool:
-        needs = self._rendered.needs.get(unit, ())
-        return self.machine.connected and all(self.machine.has(*need) for need in needs)
+        return self.machine.connected and all(self.machine.has(*need) for need in self._needs(unit))
 
     def _frame_refusal(self) -> str:
         return "; ".join(w for t, n in _FRAMES if (w := self.machine.refusal(t, n, FRAME)))
@@ -154,8 +174,5 @@ def _chain(part: str) -> Need:
 
 def units_of(plan: ProxyPlan) -> Mapping[str, msgspec.Struct]:
     """Every unit of a proxy by its key in :class:`podwire.plan.PlaneFact`."""
-    return {
-        **{f"host/{key}": unit for key, unit in plan.hosts.items()},
-        **{f"cluster/{key}": unit for key, unit in plan.clusters.items()},
-        **{f"certificate/{key}": unit for key, unit in plan.certificates.items()},
-    }
+    kinds = ((prefix, getattr(plan, kind)) for kind, prefix in _KINDS.items())
+    return {prefix + key: unit for prefix, units in kinds for key, unit in units.items()}

@@ -6,7 +6,8 @@ Rules:
    is a route of its own in front, for requests whose X-Forwarded-Proto, which the listener overwrites, is http.
 2. ``*.example.com`` is exactly one label to Ingress, any number to Envoy. Requests with more labels take the routes
    of ``*`` first, by a negated match on the authority (Envoy tries the longest suffix only, and never goes on).
-3. Every host ends with the 404 of the default backend; a configuration without ``*`` answers it for unknown hosts.
+3. What no route matches is Envoy's own 404, which the listener dresses as the default backend's. No route says so:
+   it would be one more in each of thousands of hosts.
 4. Headers to the backend are ingress-nginx's: X-Forwarded-* and X-Real-IP are overwritten, ``Proxy`` is removed, a
    client's X-Forwarded-For and -Host survive as X-Original-Forwarded-*. HTTPS answers carry HSTS.
 
@@ -27,12 +28,11 @@ from podwire.plan import Route, VirtualHost
 CONFIGURATION = "ingress"
 NOT_FOUND = "default backend - 404\n"
 UNAVAILABLE = "503 Service Temporarily Unavailable\n"
-IDLE_SECONDS = 60
 _BODIES = {404: NOT_FOUND, 503: UNAVAILABLE}
 _OVERWRITE = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
-def render_configuration(*, has_any: bool) -> bytes:
+def render_configuration() -> bytes:
     """The frame of the route configuration: everything but the virtual hosts of the plan."""
     config = route_pb2.RouteConfiguration(
         name=CONFIGURATION,
@@ -41,14 +41,13 @@ def render_configuration(*, has_any: bool) -> bytes:
         request_headers_to_remove=["proxy", "x-envoy-external-address", "x-envoy-internal"],
         response_headers_to_remove=["server"],
         validate_clusters=wrappers_pb2.BoolValue(value=False),
-        virtual_hosts=[] if has_any else [_virtual_host("*", [_not_found()])],
     )
     return bytes(config.SerializeToString(deterministic=True))
 
 
 def render_host(host: VirtualHost, *, fallback: VirtualHost | None) -> bytes:
     """One virtual host, as a fragment of the route configuration. ``fallback`` is the plan's ``*``."""
-    routes = [*_routes(host), _not_found()]
+    routes = list(_routes(host))
     if host.host.startswith("*."):
         routes[:0] = _beyond_one_label(host.host, fallback)
     made = _virtual_host(host.host, routes)
@@ -101,7 +100,6 @@ def _action(route: Route) -> Any:
     else:
         made.route.cluster = route.cluster
         made.route.timeout.CopyFrom(duration_pb2.Duration())
-        made.route.idle_timeout.CopyFrom(duration_pb2.Duration(seconds=IDLE_SECONDS))
     return made
 
 
