@@ -143,11 +143,11 @@ class Digests:
         """Digest by pod uid and by Service port key. The same object as before when nothing changed."""
         ports, pods = plan.services.ports, plan.policy.pods
         new = {key: digest(port) for key, port in ports.items() if self._ports.get(key) is not port}
-        changed = [pod for key, pod in pods.items() if self._pods.get(key) is not pod]
+        changed = [key for key, pod in pods.items() if self._pods.get(key) is not pod]
         gone = set(self._ports.keys() - ports.keys())
-        gone |= {pod.uid for key, pod in self._pods.items() if pods.get(key) is not pod}
+        gone |= {self._pods[key].uid for key in (*(self._pods.keys() - pods.keys()), *changed) if key in self._pods}
         # A pod without an address is nothing to a kernel: nothing of it can be in force.
-        new.update((pod.uid, digest(pod)) for pod in changed if pod.addresses)
+        new.update((pods[key].uid, digest(pods[key])) for key in changed if pods[key].addresses)
         self._ports, self._pods = ports, pods
         if new or gone:
             known = {**self.known, **new}
