@@ -4,6 +4,7 @@ Rules: at most 3 MiB; nesting at most 256 deep; YAML aliases may not multiply in
 a field named twice is found (Strict refuses it, Warn names it).
 """
 
+import functools
 import json
 from typing import Any
 
@@ -118,17 +119,8 @@ def _collect(tree: Any) -> list[str]:
     return sorted(found)
 
 
+@functools.cache
 def _yaml_loader() -> Any:
-    global _loader
-    if _loader is None:
-        _loader = _make_loader()
-    return _loader
-
-
-_loader: Any = None
-
-
-def _make_loader() -> Any:
     import re
 
     import yaml
