@@ -4,6 +4,8 @@
 2. A key written twice in one mapping is an error that names its line (the usual loaders keep the last silently).
 3. ``yes``, ``on`` and octal ``0644`` mean what they mean to kubectl; times and ``22:22`` stay text.
 4. Anchors, aliases and merge keys (``<<``) work; an anchor that contains itself does not.
+
+Seen with kubectl: ``docs/lab/2026-11-24-kubectl-yaml.md``.
 """
 
 import re
@@ -184,8 +186,15 @@ def _scalar(event: Any) -> Any:
     if len(text) <= 64 and _INTEGER.match(text):
         return _integer(text)
     if len(text) <= 64 and _FLOAT.match(text):
-        return float(text.replace("_", ""))
+        return _number(float(text.replace("_", "")), event.start_mark.line)
     return text
+
+
+def _number(value: float, line: int) -> int | float:
+    """kubectl goes through JSON, where ``1e3`` and ``1.0`` are whole numbers, and infinity is none."""
+    if value in (float("inf"), float("-inf")):
+        raise YamlError(line, "number out of range")
+    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
 
 
 def _integer(text: str) -> int | str:

@@ -157,7 +157,7 @@ def test_host_network_ports_and_the_old_service_account_field() -> None:
 
 
 def test_workloads() -> None:
-    template = {"spec": {"containers": []}}
+    template: dict[str, Any] = {"spec": {"containers": []}}
     deployment = defaulted("Deployment", spec={"template": template})["spec"]
     assert deployment["replicas"] == 1
     assert deployment["revisionHistoryLimit"] == 10
