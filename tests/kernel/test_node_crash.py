@@ -24,12 +24,13 @@ from pathlib import Path
 from podwire.base import Origin, Ref
 from podwire.node import NodeRuntime
 from podwire.plan import NodePlan, PodFact
-from podwire.plan.node import Container, Node, Pod, ProcessWork, StandInPort, StandInWork
+from podwire.plan.node import Container, ExecCheck, Node, Pod, Probe, ProcessWork, StandInPort, StandInWork
 
 cluster, prefix, state, marker, mode = sys.argv[1:]
 origin = Origin(Ref("Pod", "shop", "x"))
 script = f"trap '' TERM; (exec sleep {marker}) & exec sleep {marker}"
-tool = Container(origin, "tool", "busybox", ProcessWork(("sh", "-c", script), "tool"))
+both = ExecCheck(("sh", "-c", "grep -lx sleep /proc/[0-9]*/comm | wc -l | grep -qx 2"))
+tool = Container(origin, "tool", "busybox", ProcessWork(("sh", "-c", script), "tool"), readiness=Probe(both))
 web = Container(origin, "web", "nginx", StandInWork((StandInPort(80),), "none"))
 
 async def main():

@@ -1,4 +1,7 @@
-"""The node runtime with real namespaces, links, processes and stand-ins."""
+"""The node runtime with real namespaces, links, processes and stand-ins.
+
+Longer than other files: test folders share no modules, and all of this needs the one harness at its top.
+"""
 
 import asyncio
 import json
@@ -8,13 +11,14 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from podwire.base import Origin, PodwireError, Ref
+from podwire.base import EnvironmentUnfit, Origin, PodwireError, Ref
 from podwire.node import NodeRuntime, list_clusters
 from podwire.node.fabric import host_link
 from podwire.node.sockets import open_socket
@@ -338,6 +342,8 @@ def test_a_process_sees_its_own_names_files_and_processes(tmp_path: Path) -> Non
         assert (code, err) == (7, b"oops\n")
         assert lines[:5] == ["app", "app", "colour=blue", "blue app", "640"]
         assert int(lines[5]) < 6
+        _, descriptors, _ = await collect(world, uid, "ls", "/proc/1/fd")
+        assert descriptors.split() == [b"0", b"1", b"2"]
         assert not Path("/etc/mine").exists()
         _, hosts, _ = await collect(world, uid, "cat", "/etc/hosts")
         assert f"{address}\tapp" in hosts.decode()
@@ -602,6 +608,43 @@ def test_a_second_runtime_of_the_same_cluster_is_refused(tmp_path: Path) -> None
         with pytest.raises(PodwireError, match="running in another process"):
             await other.apply(world.plan())
         await other.close()
+        assert world.cluster in list_clusters()
+
+    run(test, tmp_path)
+
+
+def test_many_programs_start_and_end_at_once(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        many = [Container(ORIGIN, f"c{i}", "busybox", ProcessWork(("sleep", "1000"), "tool")) for i in range(40)]
+        uid = world.add("many", *many)
+        await world.ready(uid)
+        asked = [collect(world, uid, "echo", str(i), container=f"c{i % 40}") for i in range(80)]
+        answers = await asyncio.gather(*asked)
+        assert [out for _, out, _ in answers] == [b"%d\n" % i for i in range(80)]
+
+    run(test, tmp_path)
+
+
+def test_without_privilege_the_missing_thing_is_named() -> None:
+    program = (
+        "import os; from podwire.base import EnvironmentUnfit; from podwire.node.netns import check_privilege\n"
+        "os.setresuid(65534, 65534, 65534)\n"
+        "try: check_privilege()\n"
+        "except EnvironmentUnfit as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("nodes and pods need CAP_NET_ADMIN and CAP_SYS_ADMIN; run podwire as root")
+
+
+def test_another_cluster_on_the_same_subnet_is_refused(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        await world.apply()
+        other = World(tmp_path / "other")
+        other.prefix = world.prefix
+        with pytest.raises(EnvironmentUnfit, match="is already routed to pw"):
+            await other.apply()
+        await other.runtime.close()
+        assert other.cluster not in list_clusters()
         assert world.cluster in list_clusters()
 
     run(test, tmp_path)

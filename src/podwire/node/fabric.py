@@ -122,7 +122,7 @@ class Fabric:
     def _refuse_taken_fabric(self, own: str) -> None:
         mask = (0xFFFFFFFF << (32 - self.block.length)) & 0xFFFFFFFF
         wanted = (socket.htonl(self.block.base), socket.htonl(mask))
-        with open("/proc/net/route", encoding="ascii") as table:
+        with open("/proc/net/route", encoding="utf-8") as table:
             rows = [line.split() for line in table][1:]
         for row in rows:
             if (int(row[1], 16), int(row[7], 16)) == wanted and row[0] != own:

@@ -7,14 +7,17 @@ on change; containers start when ``run`` is true; a terminating or missing pod e
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from podwire.base import PodwireError, stable_hash
 from podwire.node.ipam import Ipam
-from podwire.node.streams import ExecSession
 from podwire.plan import ContainerFact, EventFact, NodeFact, NodePlan, PodFact, Report
 from podwire.plan.node import Container, Node, Pod
+
+if TYPE_CHECKING:
+    from podwire.node.streams import ExecSession
 
 
 class FakeNodeRuntime:
@@ -110,11 +113,11 @@ class FakeNodeRuntime:
         """Raises :class:`PodwireError`: nothing prints."""
         raise PodwireError("simulated pods print nothing")
 
-    async def exec(self, uid: str, container: str, argv: tuple[str, ...], *, stdin: bool, tty: bool) -> ExecSession:
+    async def exec(self, uid: str, container: str, argv: tuple[str, ...], *, stdin: bool, tty: bool) -> "ExecSession":
         """Raises :class:`PodwireError`: nothing runs."""
         raise PodwireError("simulated pods run nothing")
 
-    async def attach(self, uid: str, container: str, *, stdin: bool, tty: bool) -> ExecSession:
+    async def attach(self, uid: str, container: str, *, stdin: bool, tty: bool) -> "ExecSession":
         """Raises :class:`PodwireError`: nothing runs."""
         raise PodwireError("simulated pods run nothing")
 

@@ -17,11 +17,15 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from podwire.base import PodwireError
 from podwire.node import netns
+
+_STARTS_AT_ONCE: Final = 32
+"""Requests and descriptors wait in the socket's buffer, which must never be full: sending does not wait."""
 
 
 class ProgramMissing(PodwireError):
@@ -86,6 +90,7 @@ class Launcher:
         self._server: subprocess.Popen[bytes] | None = None
         self._programs: dict[int, Program] = {}
         self._next = 0
+        self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
 
     def ensure_server(self) -> socket.socket:
         """Start the server unless it runs."""
@@ -170,6 +175,10 @@ class Launcher:
         Raises :class:`ProgramMissing` when it cannot be started, :class:`PodwireError` when the server or the pod's
         namespace is gone.
         """
+        async with self._starts:
+            return await self._start(request, streams)
+
+    async def _start(self, request: Request, streams: tuple[int, int, int]) -> Program:
         self._next += 1
         program = Program(self, self._next)
         opened = list(streams)

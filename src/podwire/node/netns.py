@@ -38,7 +38,7 @@ def _mount(source: str, target: str, flags: int) -> None:
 def check_privilege() -> None:
     """Raises :class:`EnvironmentUnfit` when this process may not make namespaces and links."""
     bits = 0
-    with suppress(OSError), open("/proc/self/status", encoding="ascii") as status:
+    with suppress(OSError), open("/proc/self/status", encoding="utf-8") as status:
         bits = next((int(line.split()[1], 16) for line in status if line.startswith("CapEff")), 0)
     missing = [name for name, bit in (("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21)) if not bits >> bit & 1]
     if missing:
@@ -97,7 +97,7 @@ def entered(name: str) -> Iterator[None]:
 def created(name: str) -> Iterator[int]:
     """Create the namespace and run the block inside it; yields its file descriptor, closed afterwards.
 
-    A namespace of that name left over from earlier is replaced.
+    A namespace of that name left over from earlier is replaced; one whose block fails is removed again.
     """
     delete(name)
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -109,6 +109,9 @@ def created(name: str) -> Iterator[int]:
             descriptor = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 yield descriptor
+            except BaseException:
+                delete(name)
+                raise
             finally:
                 os.close(descriptor)
         finally:

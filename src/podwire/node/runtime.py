@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from podwire.base import PodwireError
+from podwire.base import Cidr, PodwireError
 from podwire.node import cleanup, netns, sockets
 from podwire.node.certificate import StandInTls
 from podwire.node.checks import Checker
@@ -130,6 +130,8 @@ class NodeRuntime:
 
     async def _ensure_fabric(self, plan: NodePlan) -> Fabric:
         if self._fabric is not None:
+            if (plan.cluster, Cidr.parse_lenient(plan.fabric)) != (self._fabric.cluster, self._fabric.block):
+                raise PodwireError("a running cluster keeps its name and its node subnet; start it anew")
             return self._fabric
         netns.check_privilege()
         self._claim = cleanup.hold(plan.cluster)

@@ -19,6 +19,7 @@ import re
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
+from weakref import WeakSet
 
 import msgspec
 
@@ -63,7 +64,7 @@ class StandIn:
         self._datagrams: dict[StandInPort, asyncio.DatagramTransport] = {}
         self._waiting: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.connections: set[asyncio.BaseTransport] = set()
+        self.connections: WeakSet[asyncio.BaseTransport] = WeakSet()
         self._http: web.Server | None = None
 
     async def listen(self, space: str, ports: tuple[StandInPort, ...], *, taken: set[tuple[int, str]]) -> list[str]:
@@ -116,9 +117,18 @@ class StandIn:
                 connection, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
+            except OSError:  # out of descriptors or memory: let others go on for a moment
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listener)
+                loop.call_later(1, self._listen_again, listener)
+                return
             connection.setblocking(False)
             self._waiting.add(connection)
             asyncio.get_running_loop().add_reader(connection, self._first_byte, connection)
+
+    def _listen_again(self, listener: socket.socket) -> None:
+        if listener in self._listeners.values():
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     def _first_byte(self, connection: socket.socket) -> None:
         """Look at the client's first byte without taking it: the TLS layer needs to see it too."""
@@ -190,7 +200,7 @@ class Sniffer(asyncio.Protocol):
         """Remember the connection, so that stopping the stand-in ends it."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._owner.connections = {t for t in self._owner.connections if not t.is_closing()} | {transport}
+        self._owner.connections.add(transport)
 
     def data_received(self, data: bytes) -> None:
         """Decide as soon as the bytes allow it."""

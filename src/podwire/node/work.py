@@ -3,7 +3,7 @@
 Rules:
 
 1. A run is used once. ``exited`` is done when the run has ended, with its exit code (128 + signal when killed).
-2. Stopping is SIGTERM, the grace period, SIGKILL; a stand-in stops at once with code 0.
+2. Stopping is SIGTERM, the grace period, SIGKILL; a stand-in answers 0.3 s longer and ends with code 0.
 3. Two stand-ins of one pod share its ports: the first one has a port, as two containers cannot listen on the same.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 from contextlib import suppress
-from typing import assert_never
+from typing import Final, assert_never
 
 from podwire.base import PodwireError
 from podwire.node.context import PodContext
@@ -20,6 +20,8 @@ from podwire.node.logs import Capture, RunLog
 from podwire.node.standin import Identity, StandIn
 from podwire.node.streams import ContainerInput, set_size
 from podwire.plan.node import Container, ProcessWork, StandInPort, StandInWork
+
+DRAIN_SECONDS: Final = 0.3
 
 
 class ProcessRun:
@@ -146,7 +148,9 @@ class StandInRun:
         self._release()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Stop listening."""
+        """Stop listening, after a moment in which the data planes turn away, as a well-behaved server does."""
+        if grace_seconds > 0:
+            await asyncio.sleep(min(grace_seconds, DRAIN_SECONDS))
         self._close()
         if not self.exited.done():
             self.exited.set_result(0)

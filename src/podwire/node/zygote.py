@@ -26,13 +26,16 @@ import select
 import signal
 import socket
 import sys
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
 NEWNS, NEWUTS, NEWPID, NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 0x1000, 0x2000, 0x4000, 0x40000, 2
+MS_RDONLY, MS_REMOUNT = 1, 32
 PR_SET_PDEATHSIG, SYS_PIVOT_ROOT, TIOCSCTTY = 1, {"x86_64": 155, "aarch64": 41}, 0x540E
 DEFAULT_FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+NOT_SHOWN = ("/proc/", "/sys/", "/dev/", "/run/netns/", "/run/docker/", "/var/lib/docker/", "/var/lib/containerd/")
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -50,15 +53,10 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
 
 
 def list_submounts() -> list[str]:
-    """Mount points right below the root file system, which an overlay over ``/`` would not show."""
-    points: list[str] = []
+    """Mount points that an overlay over ``/`` would not show, parents first."""
     with open("/proc/self/mountinfo", encoding="utf-8") as table:
         found = sorted({line.split()[4].replace("\\040", " ") for line in table})
-    for point in found:
-        own = ("/proc", "/sys", "/dev", "/run/netns")
-        if point != "/" and not any(point == p or point.startswith(p + "/") for p in (*own, *points)):
-            points.append(point)
-    return points
+    return [point for point in found if point != "/" and not f"{point}/".startswith(NOT_SHOWN)]
 
 
 class Program:
@@ -78,6 +76,8 @@ class Server:
     def __init__(self, channel: socket.socket, root: str) -> None:
         """``root`` is an empty directory used as mount point inside each program's own mount namespace."""
         self.channel = channel
+        self.channel.set_inheritable(False)
+        self.answers: deque[bytes] = deque()
         self.root = root
         self.by_pid: dict[int, Program] = {}
         self.by_ident: dict[int, Program] = {}
@@ -97,14 +97,16 @@ class Server:
         poller.register(self.channel, select.POLLIN)
         poller.register(wake, select.POLLIN)
         while True:
-            for descriptor, _ in poller.poll():
+            poller.modify(self.channel, select.POLLIN | (select.POLLOUT if self.answers else 0))
+            for descriptor, events in poller.poll():
                 if descriptor == wake:
                     with suppress(BlockingIOError):
                         os.read(wake, 4096)
-                elif not self.serve():
+                elif events & ~select.POLLOUT and not self.serve():
                     self.kill_all()
                     return
             self.reap()
+            self.flush()
 
     def kill_all(self) -> None:
         """Kill and collect every program."""
@@ -116,9 +118,15 @@ class Server:
                 os.waitpid(pid, 0)
 
     def send(self, *answer: Any) -> None:
-        """One answer; a runtime that is gone is noticed by the next read."""
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self.channel.send(marshal.dumps(answer))
+        """Queue one answer. Never waits: the runtime may itself be waiting for us to take a request."""
+        self.answers.append(marshal.dumps(answer))
+
+    def flush(self) -> None:
+        """Send what the socket takes; a runtime that is gone is noticed by the next read."""
+        with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            while self.answers:
+                self.channel.send(self.answers[0], socket.MSG_DONTWAIT)
+                self.answers.popleft()
 
     def reap(self) -> None:
         """Report every program that ended."""
@@ -137,13 +145,14 @@ class Server:
 
     def serve(self) -> bool:
         """One request; False when the runtime is gone."""
-        flags = socket.MSG_CMSG_CLOEXEC
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.channel, 65536, 8, flags)
+            data, descriptors, _, _ = socket.recv_fds(self.channel, 65536, 8)
         except ConnectionResetError:
             return False
         if not data:
             return False
+        for descriptor in descriptors:  # recv_fds of Python 3.11 does not pass MSG_CMSG_CLOEXEC on
+            os.set_inheritable(descriptor, False)
         operation, ident, value = marshal.loads(data)  # noqa: S302  # from our own parent
         try:
             if operation == "start":
@@ -239,7 +248,7 @@ class Server:
 
 def handles(pid: int, number: int) -> bool:
     """Whether the process catches or ignores a signal itself."""
-    with suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+    with suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
         rows = dict(line.rstrip("\n").split(":\t", 1) for line in status if line.startswith("Sig"))
         return bool((int(rows["SigCgt"], 16) | int(rows["SigIgn"], 16)) >> (number - 1) & 1)
     return True
@@ -253,9 +262,11 @@ def furnish(request: dict[str, Any], root: str, submounts: list[str]) -> None:
     for folder in (upper, work, merged):
         os.mkdir(folder, 0o755)
     mount("overlay", merged, "overlay", 0, f"lowerdir=/,upperdir={upper},workdir={work}")
-    for point in submounts:
-        with suppress(OSError):
-            mount(point, merged + point, "none", MS_BIND | MS_REC)
+    placed = {path for path, _, _ in request["files"]}
+    for number, point in enumerate(submounts):
+        if point not in placed:
+            with suppress(OSError):  # what cannot be shown is not there
+                show(point, merged + point, f"{root}/{number}")
     for folder in request["binds"]:
         mount(folder, merged + folder, "none", MS_BIND)
     mount("/dev", merged + "/dev", "none", MS_BIND | MS_REC)
@@ -282,6 +293,19 @@ def furnish(request: dict[str, Any], root: str, submounts: list[str]) -> None:
         os.rmdir("/.podwire")
     for path, mode, content in request["files"]:
         place(path, mode, content)
+
+
+def show(point: str, target: str, room: str) -> None:
+    """A mount of the machine inside the program's root: an overlay again, read-only where that cannot be."""
+    try:
+        if not os.path.isdir(point):
+            raise NotADirectoryError(20, point)
+        os.makedirs(f"{room}/upper")
+        os.mkdir(f"{room}/work")
+        mount("overlay", target, "overlay", 0, f"lowerdir={point},upperdir={room}/upper,workdir={room}/work")
+    except OSError:
+        mount(point, target, "none", MS_BIND)
+        mount("", target, "none", MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
 def place(path: str, mode: int, content: bytes) -> None:
