@@ -253,6 +253,19 @@ async def check_dig(run_dir: Path) -> None:
         assert "can't find" in await run("nslookup", port, f"no.shop.svc.{Z}", "127.0.0.1")
 
 
+def test_an_idle_worker_stops_when_told(tmp_path: Path) -> None:
+    asyncio.run(check_stop(tmp_path))
+
+
+async def check_stop(run_dir: Path) -> None:
+    async with serving(run_dir, make_plan()) as server:
+        assert server.process is not None
+        await server.log("zone cluster.local")
+        server.process.terminate()
+        assert await server.process.wait() == 0
+        assert await server.log("stopped")
+
+
 def test_changes_reach_the_worker(tmp_path: Path) -> None:
     asyncio.run(check_changes(tmp_path))
 

@@ -9,6 +9,7 @@ Rules:
 4. ``/health`` on 8080 answers as soon as the process runs, ``/ready`` on 8181 once a table is loaded, as CoreDNS does.
 """
 
+import os
 import signal
 import socket
 import sys
@@ -215,10 +216,14 @@ def _text(sock: socket.socket) -> str:
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or SIGINT."""
     worker = Worker(Options(argv))
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def stop(_signal: int, _frame: object) -> None:
         worker.loop.running = False
 
+    # epoll waits on after a handler returned (PEP 475): only a descriptor that becomes ready ends the wait.
+    worker.loop.watch(wake_read, lambda _: None)
+    signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     worker.loop.run(worker.tick)
