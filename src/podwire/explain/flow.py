@@ -19,6 +19,7 @@ from ipaddress import ip_address
 import msgspec
 
 from podwire.base import Origin, Ref
+from podwire.explain.misses import explain_misses
 from podwire.explain.steps import Branch, Hop, Party, Target
 from podwire.explain.world import World
 from podwire.plan import (
@@ -171,7 +172,7 @@ def _endpoint_hop(endpoint: Endpoint, unit: ServicePort, total: int) -> Hop:
 def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: bool = False) -> Branch:
     """From the translated packet at the source's side to the listener."""
     pod = world.pods_by_address.get(leg.address)
-    if not checked_egress:
+    if leg.source.pod is not None and not checked_egress:
         egress = _policy_hop(world, leg.source.pod, "egress", peer=leg.address, protocol=leg.protocol, port=leg.port)
         hops = (*hops, egress)
         if egress.verdict == "denied":
@@ -213,7 +214,8 @@ def _policy_hop(world: World, pod: Ref | None, direction: Direction, *, peer: st
     if verdict.action == "allow":
         return Hop(direction, "allowed", f"{names} allows {whom}", origins)
     code = "PW2010" if direction == "egress" else "PW2011"
-    return Hop(direction, "denied", f"isolated by {names}; no rule allows {whom}", origins, code)
+    notes = explain_misses(world, verdict.decision, peer=peer, protocol=protocol, port=port)
+    return Hop(direction, "denied", f"isolated by {names}; no rule allows {whom}", origins, code, notes)
 
 
 def _outside(world: World, leg: _Leg, hops: tuple[Hop, ...]) -> Branch:

@@ -24,6 +24,7 @@ class Hop(msgspec.Struct, frozen=True):
     text: str
     origins: tuple[Origin, ...] = ()
     code: str = ""
+    notes: tuple[str, ...] = ()
     evidence: Literal["computed", "observed", "probed"] = "computed"
 
 

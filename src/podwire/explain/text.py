@@ -35,6 +35,7 @@ def _hop_lines(hop: Hop, number: str) -> list[str]:
     lines.extend(f"{'':>22}{origin}" for origin in hop.origins[:3])
     if len(hop.origins) > 3:
         lines.append(f"{'':>22}and {len(hop.origins) - 3} more")
+    lines.extend(f"{'':>22}{note}" for note in hop.notes)
     return lines
 
 
@@ -56,7 +57,8 @@ def _summary(found: Trace) -> str:
     for branch, count in group_branches(found.branches):
         share = "" if count == len(found.branches) else f"{count} of {len(found.branches)}: "
         status = f", HTTP {branch.status}" if branch.status else ""
-        parts.append(f"{share}{branch.verdict} (the client sees: {branch.observes}{status})")
+        where = next((f" at {hop.kind}" for hop in reversed(branch.hops) if hop.verdict == "denied"), "")
+        parts.append(f"{share}{branch.verdict}{where} (the client sees: {branch.observes}{status})")
     return "; ".join(parts) or "unknown"
 
 

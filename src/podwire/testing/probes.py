@@ -17,7 +17,7 @@ import msgspec
 CLONE_NEWNET = 0x40000000
 SILENCE_SECONDS = 2.5
 """Longer than the first two retransmissions of a SYN (1 s, then 2 s more): what is silent until then was dropped."""
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 5.0
 QUESTION = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + b"\x00\x00\x06\x00\x01"
 """What UDP probes say: a DNS question (SOA of the root), so that DNS servers answer and echo workloads do too."""
 
