@@ -60,10 +60,10 @@ def check_logged(pod: Json, container: str, *, previous: bool) -> None:
         raise bad_request(f"{where} is waiting to start: ContainerCreating")
     state, last = status.get("state") or {}, status.get("lastState") or {}
     if previous:
-        if not last.get("terminated"):
+        if last.get("terminated") is None:
             raise bad_request(f"previous terminated {where} not found")
         return
-    if state.get("running") or state.get("terminated") or last.get("terminated"):
+    if any(found is not None for found in (state.get("running"), state.get("terminated"), last.get("terminated"))):
         return
     reason = (state.get("waiting") or {}).get("reason") or "ContainerCreating"
     raise bad_request(f"{where} is waiting to start: {_PULLS.get(reason, reason)}")
