@@ -43,12 +43,6 @@ class Resolution(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
 
 
-def services_of(view: IngressView) -> tuple[str, ...]:
-    """Keys of the Services an Ingress names, in the order of its paths."""
-    backends = [p.backend for p in (*view.paths, *((view.default,) if view.default else ()))]
-    return tuple(f"{view.ref.namespace}/{b.service.name}" for b in backends if b.service)
-
-
 def resolve(view: IngressView, services: Mapping[str, Service]) -> Resolution:
     """Every backend of ``view``; ``services`` needs to hold those of its namespace at least."""
     findings: list[Finding] = []

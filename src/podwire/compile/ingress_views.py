@@ -60,12 +60,14 @@ class PathView(msgspec.Struct, frozen=True):
 
 
 class IngressView(msgspec.Struct, frozen=True):
-    """One Ingress of ours. ``hosts`` are those of its rules, ``*`` for none; ``default`` is spec.defaultBackend."""
+    """One Ingress of ours. ``hosts`` are those of its rules, ``*`` for none; ``default`` is spec.defaultBackend;
+    ``services`` the keys of the Services it names."""
 
     ref: Ref
     hosts: tuple[str, ...]
     paths: tuple[PathView, ...]
     default: PathView | None
+    services: tuple[str, ...]
     tls: tuple[IngressTLS, ...]
     options: Options
     findings: tuple[Finding, ...]
@@ -104,11 +106,14 @@ def view_ingress(ingress: Ingress) -> IngressView:
         for number, path in enumerate(rule.http.paths if rule.http else ()):
             where = FieldPath(f"{field}.http.paths[{number}]")
             paths.extend(_view_path(ingress.ref, host, path, where=where, findings=findings))
+    default = _default(ingress)
+    backends = [path.backend.service for path in (*paths, *((default,) if default else ()))]
     return IngressView(
         ref=ingress.ref,
         hosts=tuple(hosts),
         paths=tuple(paths),
-        default=_default(ingress),
+        default=default,
+        services=tuple(f"{ingress.metadata.namespace}/{b.name}" for b in backends if b),
         tls=ingress.spec.tls,
         options=options,
         findings=tuple(findings),

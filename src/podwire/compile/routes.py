@@ -17,7 +17,7 @@ import msgspec
 
 from podwire.base import Finding, Ref
 from podwire.compile.context import Context, Piece
-from podwire.compile.ingress_backends import NOWHERE, Resolution, Target, compile_cluster, resolve, services_of
+from podwire.compile.ingress_backends import Target, compile_cluster, resolve
 from podwire.compile.ingress_hosts import Part, compile_host, sort_ingresses
 from podwire.compile.ingress_tls import Choice, SecretView, choose_certificate, read_secret
 from podwire.compile.ingress_views import ANY_HOST, IngressView, is_ours, view_ingress
@@ -72,13 +72,14 @@ def _compile_hosts(snapshot: Snapshot, memo: Memo) -> Hosts:
     by_host: dict[str, list[Part]] = {}
     targets: dict[str, Target] = {}
     for view in _views(snapshot, memo, findings):
-        resolution = _resolve(snapshot, memo, view)
-        findings.extend((*view.findings, *resolution.findings))
-        part = memo.unit(f"part/{view.ref.key}", (view, resolution), partial(Part, view, resolution))
+        part = _part(snapshot, memo, view)
+        resolution = part.resolution
+        findings += view.findings
+        findings += resolution.findings
         for host in _hosts_of(view):
             by_host.setdefault(host, []).append(part)
         for target in (*resolution.targets, resolution.default):
-            if target is not NOWHERE and target.cluster:
+            if target.cluster:
                 targets[target.cluster] = target
     hosts: dict[str, VirtualHost] = {}
     certificates: dict[str, Certificate] = {}
@@ -106,12 +107,12 @@ def _hosts_of(view: IngressView) -> tuple[str, ...]:
     return view.hosts or ((ANY_HOST,) if view.default else ())
 
 
-def _resolve(snapshot: Snapshot, memo: Memo, view: IngressView) -> Resolution:
+def _part(snapshot: Snapshot, memo: Memo, view: IngressView) -> Part:
     services = snapshot.all(Service)
-    found = tuple(services.get(key) for key in services_of(view))
+    found = tuple([services.get(key) for key in view.services])
     # The advice for a missing Service depends on all the others.
     others = services if None in found else None
-    return memo.unit(f"backends/{view.ref.key}", (view, found, others), lambda: resolve(view, services))
+    return memo.unit(f"part/{view.ref.key}", (view, found, others), lambda: Part(view, resolve(view, services)))
 
 
 def _secret(snapshot: Snapshot, memo: Memo, key: str) -> SecretView | None:
@@ -122,10 +123,9 @@ def _secret(snapshot: Snapshot, memo: Memo, key: str) -> SecretView | None:
 def _host(memo: Memo, host: str, parts: tuple[Part, ...], choice: Choice) -> tuple[VirtualHost, tuple[Finding, ...]]:
     certificate = choice.certificate.key if choice.certificate else ""
     inputs = (parts, certificate, choice.has_tls)
-    made, lost = memo.unit(
-        f"merged/{host}", inputs, lambda: compile_host(host, parts, certificate=certificate, has_tls=choice.has_tls)
+    return memo.unit(
+        f"host/{host}", inputs, lambda: compile_host(host, parts, certificate=certificate, has_tls=choice.has_tls)
     )
-    return memo.unit(f"host/{host}", (made,), lambda: made), lost
 
 
 def _compile_clusters(snapshot: Snapshot, memo: Memo, hosts: Hosts) -> Mapping[str, Cluster]:

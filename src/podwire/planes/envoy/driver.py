@@ -5,7 +5,8 @@ Rules:
 1. The node id of a stream is the key of its proxy. An Envoy may connect before the first plan: it waits.
 2. A newer stream of the same proxy replaces the older one (Envoy was killed and its end not seen yet).
 3. A fact is reported when it says something new. Before an Envoy serves, only refusals are.
-4. gRPC and the protobuf modules are imported by :meth:`EnvoyDriver.start`, not before.
+4. gRPC is imported by :meth:`EnvoyDriver.start`. The protobuf modules and the certificate of last resort (90 ms) come
+   from a thread it starts, while the rest of podwire brings up nodes; plans and streams wait for it.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 1.0
+METHOD = ("envoy.service.discovery.v3.AggregatedDiscoveryService", "DeltaAggregatedResources")
 _LONGEST_SOCKET_PATH = 107
 
 
@@ -50,7 +52,7 @@ class EnvoyDriver:
         self._run_dir = run_dir
         self._proxies: dict[str, _Proxy] = {}
         self._server: Any = None
-        self._fallback: KeyPair | None = None
+        self._loading: asyncio.Future[KeyPair] | None = None
 
     async def start(self) -> None:
         """Listen on the socket (mode 0600). Raises :class:`EnvironmentUnfit` when the path is too long for one."""
@@ -66,11 +68,8 @@ class EnvoyDriver:
         import grpc
         import grpc.aio
 
-        from podwire.planes.envoy import selfsigned, wire
-
-        self._fallback = selfsigned.make_fallback()
-        service, method = wire.METHOD
-        handler = grpc.stream_stream_rpc_method_handler(self._stream, request_deserializer=wire.parse_message)
+        service, method = METHOD
+        handler = grpc.stream_stream_rpc_method_handler(self._stream)
         options = (
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
@@ -82,12 +81,13 @@ class EnvoyDriver:
         await server.start()
         path.chmod(0o600)
         self._server = server
+        self._loading = asyncio.ensure_future(asyncio.to_thread(_load))
 
     async def apply(self, plan: RoutePlan) -> None:
         """Hand every proxy its plan. Returns at once: confirmation comes as facts."""
         await self.start()
         for key, proxy_plan in plan.proxies.items():
-            proxy = self._ensure_proxy(key)
+            proxy = await self._ensure_proxy(key)
             proxy.session.want(proxy_plan)
             self._tell(key, proxy)
             proxy.wake.set()
@@ -101,34 +101,39 @@ class EnvoyDriver:
         if server is not None:
             await server.stop(0)
             await server.wait_for_termination(STOP_SECONDS)
+        if self._loading is not None:
+            await self._loading
         self._proxies.clear()
         ads_path(self._run_dir).unlink(missing_ok=True)
 
-    def _ensure_proxy(self, key: str) -> _Proxy:
+    async def _ensure_proxy(self, key: str) -> _Proxy:
+        if self._loading is None:
+            raise RuntimeError("start() comes first")
+        fallback = await asyncio.shield(self._loading)
         if key not in self._proxies:
             from podwire.planes.envoy.session import Session
 
-            if self._fallback is None:
-                raise RuntimeError("start() comes first")
-            self._proxies[key] = _Proxy(Session(self._fallback))
+            self._proxies[key] = _Proxy(Session(fallback))
         return self._proxies[key]
 
-    async def _stream(self, requests: AsyncIterator[Any], context: Any) -> None:
+    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
         """One Envoy, from connect to disconnect."""
-        from podwire.planes.envoy import wire
-
         stream = aiter(requests)
         first = await anext(stream, None)
-        if first is None:
+        if first is None or self._loading is None:
             return
-        key = first.node.id
-        proxy = self._ensure_proxy(key)
+        await asyncio.shield(self._loading)
+        from podwire.planes.envoy import wire
+
+        key = wire.node_of(first)
+        proxy = await self._ensure_proxy(key)
         proxy.stream = mine = object()
+        proxy.wake = asyncio.Event()  # the pump of an older stream must not take our wake-ups
         proxy.session.connect()
         pump = asyncio.create_task(self._pump(key, proxy, context))
         try:
-            message: Any = first
-            while message is not None and proxy.stream is mine:
+            message: bytes | None = first
+            while message is not None and proxy.stream is mine and not pump.done():
                 request = wire.parse_request(message)
                 if request is not None:
                     proxy.session.receive(request)
@@ -136,29 +141,29 @@ class EnvoyDriver:
                     proxy.wake.set()
                 message = await anext(stream, None)
         finally:
-            pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await pump
             if proxy.stream is mine:
                 proxy.stream = None
                 proxy.session.disconnect()
                 self._tell(key, proxy)
+            pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pump
 
     async def _pump(self, key: str, proxy: _Proxy, context: Any) -> None:
         """Write what the session has to say; offer refused listeners again while there are any."""
         from podwire.planes.envoy import wire
 
-        mine = proxy.stream
+        mine, wake = proxy.stream, proxy.wake
         while proxy.stream is mine:
             for response in proxy.session.poll():
                 await context.write(wire.format_response(response))
             wait = RETRY_SECONDS if proxy.fact is not None and proxy.fact.message else None
             try:
                 async with asyncio.timeout(wait):
-                    await proxy.wake.wait()
+                    await wake.wait()
             except TimeoutError:
                 proxy.session.retry()
-            proxy.wake.clear()
+            wake.clear()
 
     def _tell(self, key: str, proxy: _Proxy) -> None:
         fact = proxy.session.fact()
@@ -167,3 +172,11 @@ class EnvoyDriver:
             return
         proxy.fact = fact
         self._report(f"envoy/{key}", fact)
+
+
+def _load() -> "KeyPair":
+    """Everything sessions need, in a thread."""
+    from podwire.planes.envoy import selfsigned, session, wire
+
+    assert session and wire
+    return selfsigned.make_fallback()

@@ -1,14 +1,12 @@
 """The machine's values to and from the protobuf messages of ``DeltaAggregatedResources``. Pure."""
 
 from types import MappingProxyType
-from typing import Any
 
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
 
 from podwire.planes.envoy.machine import Request, Response, Type
 
-METHOD = ("envoy.service.discovery.v3.AggregatedDiscoveryService", "DeltaAggregatedResources")
 _PREFIX = "type.googleapis.com/"
 _URLS: MappingProxyType[Type, str] = MappingProxyType(
     {
@@ -22,13 +20,14 @@ _URLS: MappingProxyType[Type, str] = MappingProxyType(
 _TYPES: MappingProxyType[str, Type] = MappingProxyType({url: type_ for type_, url in _URLS.items()})
 
 
-def parse_message(data: bytes) -> Any:
-    """A DeltaDiscoveryRequest."""
-    return discovery_pb2.DeltaDiscoveryRequest.FromString(data)
+def node_of(data: bytes) -> str:
+    """The node id of the first DeltaDiscoveryRequest of a stream."""
+    return str(discovery_pb2.DeltaDiscoveryRequest.FromString(data).node.id)
 
 
-def parse_request(message: Any) -> Request | None:
+def parse_request(data: bytes) -> Request | None:
     """The machine's form of a DeltaDiscoveryRequest; None for types we do not serve."""
+    message = discovery_pb2.DeltaDiscoveryRequest.FromString(data)
     type_ = _TYPES.get(message.type_url)
     if type_ is None:
         return None
