@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from functools import partial
 from ipaddress import ip_address
 
+import msgspec
+
 from podwire.base import Finding, Origin, Ref
 from podwire.compile.context import Context, Piece
 from podwire.compile.zone_service import Naming, cluster_ips, compile_service_zone, endpoint_addresses
@@ -29,31 +31,31 @@ MAX_NEGATIVE_TTL = 300
 REVERSE = ("in-addr.arpa", "ip6.arpa")
 
 
+class _Part(msgspec.Struct, frozen=True):
+    """What one Service contributes: ``addresses`` are its endpoints', ``version`` is the highest of its objects."""
+
+    unit: ZoneUnit
+    findings: tuple[Finding, ...]
+    cluster_ips: tuple[str, ...]
+    addresses: frozenset[str]
+    version: int
+
+
 def compile_zone(context: Context) -> Piece:
     """The zone plan, and findings on names that cannot be answered."""
     snapshot, memo = context.snapshot, context.memo
     naming = Naming(snapshot.settings.domain, TTL)
-    services = snapshot.all(Service)
-    virtual = {ip: None for service in services.values() for ip in cluster_ips(service)}.keys()
-    units: dict[str, ZoneUnit] = {}
-    findings: list[Finding] = []
-    serial = 1
-    for key, service in services.items():
-        slices = snapshot.slices_by_service.get(key, ())
-        addresses, version = memo.unit(f"zone-ends/{key}", (service, slices), partial(_summarise, service, slices))
-        serial = max(serial, version)
-        shadowed = () if virtual.isdisjoint(addresses) else tuple(sorted(addresses & virtual))
-        make = partial(compile_service_zone, service, slices, shadowed, naming)
-        unit, found = memo.unit(f"zone/{key}", (service, slices, shadowed, naming.domain), make)
-        units[f"Service/{key}"] = unit
-        findings.extend(found)
+    parts = _compile_parts(context, naming)
+    units = {f"Service/{key}": part.unit for key, part in parts.items()}
     namespaces = _namespaces(context)
     for name in namespaces:
         make_namespace = partial(_compile_namespace, name, naming.domain)
         units[f"Namespace/{name}"] = memo.unit(f"zone-namespace/{name}", (name, naming.domain), make_namespace)
-    serial = max(serial, *(_version(n) for n in snapshot.all(Namespace).values()), 1) % (1 << 32)
-    servers = _name_servers(context)
+    versions = (max(map(_version, snapshot.all(Namespace).values()), default=1), *(p.version for p in parts.values()))
+    serial = max(versions) % (1 << 32)
     address = snapshot.settings.dns_address
+    holders = (snapshot.all(Service)[key] for key, part in parts.items() if address in part.cluster_ips)
+    servers = tuple(f"{s.metadata.name}.{s.metadata.namespace}.svc.{naming.domain}" for s in holders)
     make_apex = partial(_compile_apex, naming, serial, servers, address)
     units["apex"] = memo.unit("zone-apex", (naming.domain, serial, servers, address), make_apex)
     plan = ZonePlan(
@@ -66,11 +68,33 @@ def compile_zone(context: Context) -> Piece:
         ttl=TTL,
         upstreams=snapshot.settings.upstreams,
     )
-    return Piece(zone=plan, findings=tuple(findings))
+    return Piece(zone=plan, findings=tuple(finding for part in parts.values() for finding in part.findings))
 
 
-def _summarise(service: Service, slices: Sequence[EndpointSlice]) -> tuple[frozenset[str], int]:
-    return endpoint_addresses(slices), max(_version(service), *(_version(s) for s in slices), 0)
+def _compile_parts(context: Context, naming: Naming) -> dict[str, _Part]:
+    """One part per Service. A part whose endpoints hold some Service's clusterIP is made again without those PTRs."""
+    slices_by_service, memo = context.snapshot.slices_by_service, context.memo
+    parts: dict[str, _Part] = {}
+    for key, service in context.snapshot.all(Service).items():
+        slices = slices_by_service.get(key, ())
+        inputs = (service, slices, naming.domain)
+        parts[key] = memo.unit("zone/" + key, inputs, partial(_compile_part, service, slices, naming, ()))
+    virtual = {ip for part in parts.values() for ip in part.cluster_ips}
+    for key, part in parts.items():
+        if not virtual.isdisjoint(part.addresses):
+            service, slices = context.snapshot.all(Service)[key], slices_by_service.get(key, ())
+            shadowed = tuple(sorted(part.addresses & virtual))
+            again = partial(_compile_part, service, slices, naming, shadowed)
+            parts[key] = memo.unit(f"zone-shadowed/{key}", (service, slices, naming.domain, shadowed), again)
+    return parts
+
+
+def _compile_part(
+    service: Service, slices: Sequence[EndpointSlice], naming: Naming, shadowed: tuple[str, ...]
+) -> _Part:
+    unit, findings = compile_service_zone(service, slices, shadowed, naming)
+    version = max(_version(service), *map(_version, slices), 0)
+    return _Part(unit, findings, cluster_ips(service), endpoint_addresses(slices), version)
 
 
 def _version(value: KubeObject) -> int:
@@ -87,15 +111,6 @@ def _namespaces(context: Context) -> tuple[str, ...]:
 def _compile_namespace(name: str, domain: str) -> ZoneUnit:
     exists = (f"{name}.pod.{domain}", f"{name}.svc.{domain}")
     return ZoneUnit(Origin(Ref("Namespace", "", name)), (), exists)
-
-
-def _name_servers(context: Context) -> tuple[str, ...]:
-    settings = context.snapshot.settings
-    return tuple(
-        f"{s.metadata.name}.{s.metadata.namespace}.svc.{settings.domain}"
-        for s in context.snapshot.all(Service).values()
-        if settings.dns_address in cluster_ips(s)
-    )
 
 
 def _compile_apex(naming: Naming, serial: int, servers: tuple[str, ...], address: str) -> ZoneUnit:

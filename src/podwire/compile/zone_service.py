@@ -77,7 +77,22 @@ def cluster_ips(service: Service) -> tuple[str, ...]:
     spec = service.spec
     if spec.type == "ExternalName":
         return ()
-    return tuple(ip for ip in spec.cluster_ips or (spec.cluster_ip,) if ip not in ("", "None"))
+    return _normal(spec.cluster_ips or (spec.cluster_ip,))
+
+
+def _normal(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Canonical text of each address; what is none (``None``, empty, nonsense in a manifest) is left out."""
+    return tuple(text for text in map(_normal_address, addresses) if text)
+
+
+def _normal_address(text: str) -> str:
+    parts = text.split(".")
+    if len(parts) == 4 and all(p.isdecimal() and p.isascii() and str(int(p)) == p and int(p) < 256 for p in parts):
+        return text
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""
 
 
 def is_dns_name(text: str) -> bool:
@@ -100,9 +115,9 @@ def _unit(service: Service, records: Iterable[Record]) -> ZoneUnit:
 
 
 def _address_record(name: str, address: str, ttl: int, origin: Origin) -> Record:
-    parsed = ip_address(address)
-    rtype: RecordType = "A" if parsed.version == 4 else "AAAA"
-    return Record(name, rtype, ttl, str(parsed), origin)
+    """``address`` is canonical (:func:`_normal`)."""
+    rtype: RecordType = "AAAA" if ":" in address else "A"
+    return Record(name, rtype, ttl, address, origin)
 
 
 def _cluster_targets(service: Service, owner: str) -> Iterator[_Target]:
@@ -136,7 +151,7 @@ def _ready(slices: Sequence[EndpointSlice]) -> Iterator[tuple[EndpointSlice, str
         for index, endpoint in enumerate(part.endpoints):
             if endpoint.conditions.ready is not False:
                 origin = Origin(part.ref, FieldPath(f"endpoints[{index}]"))
-                yield part, (endpoint.hostname or "").lower(), endpoint.addresses, origin
+                yield part, (endpoint.hostname or "").lower(), _normal(endpoint.addresses), origin
 
 
 def _published(owner: str, targets: tuple[_Target, ...], ttl: int) -> Iterator[Record]:
@@ -176,13 +191,13 @@ def _external(service: Service, owner: str, ttl: int) -> tuple[list[Record], tup
     path = FieldPath("spec.externalName")
     target = service.spec.external_name.lower().rstrip(".")
     origin = Origin(service.ref, path)
-    try:
-        record = _address_record(owner, target, ttl, origin)
-    except ValueError:
-        if is_dns_name(target):
-            return [Record(owner, "CNAME", ttl, target, origin)], ()
+    address = _normal_address(target)
+    if not address and is_dns_name(target):
+        return [Record(owner, "CNAME", ttl, target, origin)], ()
+    if not address:
         message = f"externalName {target!r} is not a DNS name; the Service's name does not resolve"
         return [], (Finding("PW1201", "error", service.ref, path, message, "use a host name such as db.example.com"),)
+    record = _address_record(owner, address, ttl, origin)
     message = f"externalName {target} is an address: answered here as an {record.type} record, by no other DNS server"
     fix = "use a Service without selector and an EndpointSlice with this address"
     return [record], (Finding("PW1202", "warning", service.ref, path, message, fix),)

@@ -178,10 +178,12 @@ def with_underscores(name: str, domain: str) -> str:
 
 
 def reverse_name(address: str) -> str:
-    """``1.0.96.10.in-addr.arpa`` for ``10.96.0.1``, nibbles under ip6.arpa for IPv6. Raises :class:`ValueError`."""
-    from ipaddress import ip_address
+    """``1.0.96.10.in-addr.arpa`` for ``10.96.0.1``, nibbles under ip6.arpa for IPv6. ``address`` must be one."""
+    if ":" not in address:
+        return ".".join(reversed(address.split("."))) + ".in-addr.arpa"
+    from ipaddress import IPv6Address
 
-    return ip_address(address).reverse_pointer
+    return IPv6Address(address).reverse_pointer
 
 
 def parse_dashed(label: str) -> str | None:

@@ -232,6 +232,15 @@ def test_serial_is_the_highest_version_and_units_are_shared() -> None:
     assert builder.findings() == ()
 
 
+def test_what_is_no_address_is_left_out() -> None:
+    part = slice_of("api", endpoint("not-an-address"), endpoint("10.244.0.5"), endpoint("10.244.0.05"))
+    plan = zone_of(cluster_ip("api", "", ports=[{"name": "http", "port": 80}]), part, cluster_ip("b", "10.96.0.999"))
+    assert ask(plan, "api.shop.svc") == ("NOERROR", []), "not allocated yet, but its endpoints have names"
+    assert ask(plan, "10-244-0-5.api.shop.svc") == ("NOERROR", ["10.244.0.5"])
+    assert ask(plan, "b.shop.svc")[0] == "NXDOMAIN"
+    assert len([r for r in plan.units["Service/shop/api"].records if r.type == "A"]) == 1
+
+
 def test_every_record_names_its_field() -> None:
     part = slice_of("api", endpoint("10.244.0.5"))
     plan = zone_of(cluster_ip("api", "10.96.0.20", ports=[{"name": "http", "port": 80}]), part)

@@ -8,7 +8,7 @@ Rules:
 4. A compiled tail lives until its name changes; one that used other names (SRV glue, SOA, aliases) until any change.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from podwire.planes.dns import wire
@@ -35,8 +35,8 @@ class Table:
 
     def __init__(self, meta: Meta) -> None:
         """Empty."""
-        self._units: dict[str, tuple[frozenset[bytes], frozenset[bytes]]] = {}
-        self._names: dict[bytes, dict[str, tuple[Rec, ...]]] = {}
+        self._units: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {}
+        self._names: dict[bytes, tuple[tuple[str, tuple[Rec, ...]], ...]] = {}
         self._counts: dict[bytes, int] = {}
         self._tails: dict[bytes, dict[int, tuple[Tail, ...]]] = {}
         self._linked: set[bytes] = set()
@@ -56,30 +56,28 @@ class Table:
         """Add or replace a unit."""
         self.remove(key)
         found: dict[bytes, list[Rec]] = {}
-        for name, rtype, ttl, data in records:
-            found.setdefault(wire.encode_name(name), []).append(Rec(wire.TYPES[rtype], ttl, data))
+        for text, rtype, ttl, data in records:
+            found.setdefault(wire.encode_name(text), []).append(Rec(wire.TYPES[rtype], ttl, data))
         for owner, recs in found.items():
-            self._names.setdefault(owner, {})[key] = tuple(recs)
-        present = frozenset(
-            rest for name in (*found, *map(wire.encode_name, exists)) for _, rest in wire.suffixes_of(name)
-        )
-        for rest in present:
-            self._counts[rest] = self._counts.get(rest, 0) + 1
-        self._units[key] = (frozenset(found), present)
+            self._names[owner] = tuple(sorted((*self._names.get(owner, ()), (key, tuple(recs)))))
+        unit = (tuple(found), tuple(map(wire.encode_name, exists)))
+        for name in _implied(*unit):
+            self._counts[name] = self._counts.get(name, 0) + 1
+        self._units[key] = unit
         self._settle(found)
 
     def remove(self, key: str) -> None:
         """Drop a unit; unknown keys are fine."""
-        owners, present = self._units.pop(key, (frozenset(), frozenset()))
-        for name in owners:
-            del self._names[name][key]
-            if not self._names[name]:
-                del self._names[name]
-        for name in present:
+        unit = self._units.pop(key, ((), ()))
+        for owner in unit[0]:
+            left = tuple(part for part in self._names.pop(owner) if part[0] != key)
+            if left:
+                self._names[owner] = left
+        for name in _implied(*unit):
             self._counts[name] -= 1
             if not self._counts[name]:
                 del self._counts[name]
-        self._settle(owners)
+        self._settle(unit[0])
 
     def _settle(self, changed: Iterable[bytes]) -> None:
         for name in (*changed, *self._linked):
@@ -118,13 +116,11 @@ class Table:
         found = self._names.get(key)
         if found is None:
             return self._find_derived(key)
-        if len(found) == 1:
-            return next(iter(found.values()))
-        return tuple(rec for unit in sorted(found) for rec in found[unit])
+        return found[0][1] if len(found) == 1 else tuple(rec for _, recs in found for rec in recs)
 
     def exists(self, key: bytes) -> bool:
         """Whether the name or one below it has records."""
-        return key in self._counts or key in self._zones
+        return key in self._names or key in self._counts or key in self._zones
 
     def zone_of(self, key: bytes) -> bytes | None:
         """The apex of the zone that holds the name."""
@@ -139,8 +135,7 @@ class Table:
         if len(rests) > 4 and rests[4] == self._service_suffix:
             port, protocol, *_ = wire.labels_of(key)
             plain = b"".join(_label(b"_" + part.removeprefix(b"_")) for part in (port, protocol)) + rests[2]
-            found: Mapping[str, tuple[Rec, ...]] = self._names.get(plain, {})
-            return tuple(rec for unit in sorted(found) for rec in found[unit])
+            return tuple(rec for _, recs in self._names.get(plain, ()) for rec in recs)
         if len(rests) > 2 and rests[2] == self._pod_suffix:
             return self._echo(*wire.labels_of(key))
         return ()
@@ -158,6 +153,14 @@ class Table:
             return (Rec(AAAA, self.meta.pods_ttl, str(IPv6Address(text.replace("-", ":")))),)
         except ValueError:
             return ()
+
+
+def _implied(owners: Iterable[bytes], exists: Iterable[bytes]) -> set[bytes]:
+    """Names that exist because of a unit without being owners: what it lists, and every proper ancestor."""
+    implied = set(exists)
+    for name in (*owners, *exists):
+        implied.update(rest for at, rest in wire.suffixes_of(name) if at)
+    return implied
 
 
 def _label(label: bytes) -> bytes:
