@@ -19,7 +19,8 @@ from podwire.compile.endpoints_legacy import compile_legacy
 from podwire.compile.endpoints_slices import MANAGED_LABEL, MANAGER, compile_slices
 from podwire.compile.endpoints_views import PodIndex, PodView, has_derived_endpoints, view_pod
 from podwire.compile.loadbalancers import compile_load_balancers
-from podwire.kube import Endpoints, EndpointSlice, Service
+from podwire.compile.tables import Table
+from podwire.kube import Endpoints, EndpointSlice, Pod, Service
 from podwire.plan import Remove, Write
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -80,8 +81,8 @@ def _is_managed(part: EndpointSlice) -> bool:
 def _index(context: Context, namespace: str) -> PodIndex:
     memo = context.memo
     pods = context.snapshot.pods_by_namespace.get(namespace, ())
-    made = (memo.unit(f"endpoint-pod/{p.key}", (p,), partial(view_pod, p)) for p in pods)
-    views = tuple(view for view in made if view is not None)
+    table: Table[Pod, PodView | None] = memo.unit(f"endpoint-pods/{namespace}", (), partial(Table, view_pod))
+    views = tuple(view for view in table.update(pods) if view is not None)
     return memo.unit(f"endpoint-index/{namespace}", views, partial(PodIndex, views))
 
 

@@ -17,8 +17,9 @@ import msgspec
 
 from podwire.base import FieldPath, Finding, Origin
 from podwire.compile.context import Context, Piece
-from podwire.compile.nodes_pods import compile_pod, is_planned, port_index
+from podwire.compile.nodes_pods import Names, compile_pod, find_names, is_planned, port_index
 from podwire.compile.statuses import find_condition
+from podwire.compile.tables import Table
 from podwire.kube import Node, Pod
 from podwire.plan import NodePlan, PodFact, ServicePort
 from podwire.plan import node as plan
@@ -42,11 +43,12 @@ def compile_nodes(context: Context) -> Piece:
             nodes[name] = worker
     for namespace, members in snapshot.pods_by_namespace.items():
         ports = port_index(context, namespace)
-        for pod in members:
+        table: Table[Pod, Names] = memo.unit(f"pod-names/{namespace}", (), partial(Table, find_names))
+        for pod, names in zip(members, table.update(members), strict=True):
             fact = facts.get(pod.metadata.uid)
             if pod.spec.node_name not in nodes or not is_planned(pod, fact):
                 continue
-            compiled = compile_pod(context, pod, ports)
+            compiled = compile_pod(context, pod, names, ports)
             unit, key = compiled.unit, pod.key
             if unit.run and not _is_cleared(context, pod, fact):
                 unit = memo.unit(f"held/{key}", (unit,), partial(_held, unit))

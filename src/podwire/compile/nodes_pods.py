@@ -30,6 +30,9 @@ from podwire.snapshot import Settings
 _NAME_LIMIT = 63
 
 
+Names = tuple[tuple[str, ...], tuple[str, ...]]
+
+
 class CompiledPod(msgspec.Struct, frozen=True):
     """The unit with ``run`` as far as the pod itself decides, what keeps it waiting, and findings."""
 
@@ -43,13 +46,14 @@ def is_planned(pod: Pod, fact: PodFact | None) -> bool:
     return not fact.gone if fact is not None else not pod.is_finished
 
 
-def compile_pod(context: Context, pod: Pod, ports: PortIndex) -> CompiledPod:
-    """The unit of a planned pod, kept in the memo; ``ports`` is :func:`port_index` of its namespace."""
+def compile_pod(context: Context, pod: Pod, names: Names, ports: PortIndex) -> CompiledPod:
+    """The unit of a planned pod, kept in the memo; ``names`` is :func:`find_names` of it, ``ports`` is
+    :func:`port_index` of its namespace."""
     snapshot = context.snapshot
     fact = snapshot.facts.pods.get(pod.metadata.uid)
     address = _address(pod, fact)
     node = snapshot.nodes[pod.spec.node_name]
-    around = _references(context, pod)
+    around = _references(context, pod, names)
     inputs = (pod, node, around.config_maps, around.secrets, ports, address, snapshot.settings)
     make = partial(_compile, pod, node, around, ports, address, snapshot.settings)
     return context.memo.unit(f"pod/{pod.key}", inputs, make)
@@ -60,10 +64,8 @@ class _References(msgspec.Struct, frozen=True):
     secrets: tuple[Secret, ...]
 
 
-def _references(context: Context, pod: Pod) -> _References:
-    """The ConfigMaps and Secrets a pod names; the names are found once per version of the pod."""
-    names = context.memo.unit(f"pod-references/{pod.key}", (pod,), partial(_names, pod))
-    if names == ((), ()):
+def _references(context: Context, pod: Pod, names: Names) -> _References:
+    if names == _NO_NAMES:
         return _NONE
     namespace, snapshot = pod.metadata.namespace, context.snapshot
     maps = (snapshot.get(ConfigMap, namespace, name) for name in names[0])
@@ -72,9 +74,11 @@ def _references(context: Context, pod: Pod) -> _References:
 
 
 _NONE = _References((), ())
+_NO_NAMES: Names = ((), ())
 
 
-def _names(pod: Pod) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def find_names(pod: Pod) -> Names:
+    """Names of the ConfigMaps and of the Secrets a pod refers to."""
     maps: set[str] = set()
     secrets: set[str] = set()
     for container in (*pod.spec.init_containers, *pod.spec.containers):

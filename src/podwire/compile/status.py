@@ -20,7 +20,7 @@ from podwire.compile.context import Context, Piece
 from podwire.compile.events import compile_events
 from podwire.compile.images import OWN_PLANES
 from podwire.compile.ingress_views import is_ours
-from podwire.compile.nodes_pods import compile_pod, port_index
+from podwire.compile.nodes_pods import compile_pod, find_names, port_index
 from podwire.compile.routes import is_programmed
 from podwire.compile.status_pods import Observed, compile_pod_status
 from podwire.compile.statuses import condition, merge_conditions, merge_status, parse_time
@@ -85,7 +85,7 @@ def _problems(context: Context, pod: Pod) -> tuple[Problem, ...]:
     unit = context.nodes.pods.get(pod.key) if context.nodes else None
     if unit is None or unit.run:
         return ()
-    return compile_pod(context, pod, port_index(context, pod.metadata.namespace)).problems
+    return compile_pod(context, pod, find_names(pod), port_index(context, pod.metadata.namespace)).problems
 
 
 def _ends(context: Context, pod: Pod, wakes: list[float]) -> bool:

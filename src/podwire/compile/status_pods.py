@@ -112,7 +112,10 @@ def _state(container: Container, fact: ContainerFact | None, seen: Observed) -> 
     if problem is not None and (fact is None or fact.state == "waiting"):
         return {"waiting": {"reason": "CreateContainerConfigError", "message": problem.message}}
     if fact is None:
-        return {"waiting": {"reason": "PodInitializing" if seen.pod.spec.init_containers else "ContainerCreating"}}
+        detail = {"reason": "PodInitializing" if seen.pod.spec.init_containers else "ContainerCreating"}
+        if seen.fact is not None and seen.fact.message:  # the sandbox cannot be made
+            detail["message"] = seen.fact.message
+        return {"waiting": detail}
     match fact.state:
         case "waiting":
             detail = {"reason": fact.reason or "ContainerCreating", "message": fact.message}

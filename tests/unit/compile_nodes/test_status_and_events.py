@@ -49,6 +49,19 @@ def test_a_sandbox_without_containers_has_an_address_and_is_pending() -> None:
     }
 
 
+def test_a_sandbox_that_cannot_be_made_says_why() -> None:
+    world = world_with()
+    uid = world.get("Pod", "p")["metadata"]["uid"]
+    world.builder.observe(uid, PodFact(uid, "node-1", message="Failed to create pod sandbox: no address left"))
+    for write in world.compile().writes.writes.values():
+        world.write(write)
+    status = world.get("Pod", "p")["status"]
+    assert status["phase"] == "Pending"
+    waiting = status["containerStatuses"][0]["state"]["waiting"]
+    assert waiting["message"] == "Failed to create pod sandbox: no address left"
+    assert conditions(status)["PodReadyToStartContainers"] == "False"
+
+
 def test_a_running_pod_is_ready_and_the_times_do_not_move() -> None:
     world = world_with()
     status = observe(world, RUNNING)
