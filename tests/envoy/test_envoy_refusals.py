@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from tests.envoy.envoy_rig import Backend, Rig, cluster, key_pair, prefix
 
-from podwire.plan import VirtualHost, digest
+from podwire.plan import ProxyPlan, VirtualHost, digest
 from podwire.planes.envoy.bootstrap import admin_path
 from podwire.planes.envoy.driver import ads_path
 
@@ -85,6 +85,23 @@ def test_a_killed_envoy_converges_again(rig: Rig, backends: Backends) -> None:
     rig.start_envoy()
     rig.settle(after)
     assert rig.request("k.example").echo["name"] == "two"
+
+
+def test_envoy_killed_in_the_middle_of_an_apply(rig: Rig, backends: Backends) -> None:
+    def big_plan(step: int) -> ProxyPlan:
+        names = [f"m{i}.example" for i in range(40)]
+        hosts = [VirtualHost(n, (prefix(f"/{step}", f"n/c{i}:80"),)) for i, n in enumerate(names)]
+        return rig.plan(*hosts, clusters=tuple(cluster(f"n/c{i}:80", backends[step % 3]) for i in range(40)))
+
+    rig.settle(big_plan(0))
+    for step in range(1, 6):
+        plan = big_plan(step)
+        rig.apply(plan)
+        rig.kill_envoy()
+        rig.start_envoy()
+        rig.settle(plan)
+        answers = {rig.request(f"m{i}.example", f"/{step}/x").echo["name"] for i in range(40)}
+        assert answers == {("one", "two", "three")[step % 3]}
 
 
 def test_a_restarted_driver_finds_its_envoy(rig: Rig, backends: Backends) -> None:
