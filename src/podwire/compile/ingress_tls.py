@@ -120,24 +120,26 @@ def _decode(secret: Secret, field: str) -> bytes:
 
 
 def _parse(ref: Ref, chain_pem: bytes, key_pem: bytes) -> SecretView:
+    """Parsed and written anew: what reaches the proxy is PEM of ours, whatever surrounded it in the Secret."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
     try:
         chain = x509.load_pem_x509_certificates(chain_pem)
         names = _names(chain[0])
         public = chain[0].public_key()
-    except (ValueError, UnsupportedAlgorithm):
+        chain_text = "".join(c.public_bytes(Encoding.PEM).decode("ascii") for c in chain)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension):
         return SecretView(None, problem="tls.crt holds no certificate in PEM form")
     try:
         private = load_pem_private_key(key_pem, password=None)
+        key_text = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return SecretView(None, names, "tls.key holds no private key in PEM form without password")
     if private.public_key() != public:
         return SecretView(None, names, "tls.key is not the key of the first certificate in tls.crt")
-    origin = Origin(ref, FieldPath("data"))
-    return SecretView(Certificate(origin, ref.key, chain_pem.decode(), key_pem.decode()), names)
+    return SecretView(Certificate(Origin(ref, FieldPath("data")), ref.key, chain_text, key_text), names)
 
 
 def _names(certificate: "x509.Certificate") -> tuple[str, ...]:  # type: ignore[name-defined]  # noqa: F821
