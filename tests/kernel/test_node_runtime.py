@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -61,6 +62,7 @@ class World:
         self.events: list[EventFact] = []
         self.pods: dict[str, Pod] = {}
         self.routes: dict[str, ExternalRoute] = {}
+        self.pod_bits = 24
         self.node_names = ["node-1", "node-2"]
         self._changed = asyncio.Event()
         self.runtime = NodeRuntime(self._report, state_dir=state_dir)
@@ -76,7 +78,7 @@ class World:
 
     def plan(self) -> NodePlan:
         nodes = {
-            name: Node(ORIGIN, name, "a", f"{self.prefix}.{i + 2}", f"10.244.{i + 1}.0/24")
+            name: Node(ORIGIN, name, "a", f"{self.prefix}.{i + 2}", f"10.244.{i + 1}.0/{self.pod_bits}")
             for i, name in enumerate(self.node_names)
         }
         pods = {pod.pod.key: pod for pod in self.pods.values()}
@@ -445,7 +447,8 @@ def test_attach_with_input_and_terminal(tmp_path: Path) -> None:
         session.resize(100, 30)
         await session.write(b"stty size; echo $((40+2)); exit 5\n")
         code, out, _ = await output(session)
-        assert code == 5
+        assert code == 0
+        await world.until(lambda: world.facts[uid].containers[0].exit_code == 5)
         assert b"30 100\r\n42" in out
         piped = await world.runtime.attach(cat, "tool", stdin=True, tty=False)
         await piped.write(b"over and out")
@@ -501,7 +504,8 @@ def test_a_missing_program_and_a_crash_are_told_apart(tmp_path: Path) -> None:
         fact = world.facts[crashing].containers[0]
         assert (fact.restarts, fact.last_exit_code, fact.last_reason) == (1, 3, "Error")
         await world.until(lambda: world.facts[once].containers[0].state == "terminated")
-        assert world.facts[once].containers[0].reason == "Completed"
+        ended = world.facts[once].containers[0]
+        assert (ended.reason, ended.last_exit_code) == ("Completed", None)
 
     run(test, tmp_path)
 
@@ -570,15 +574,13 @@ def test_a_node_that_leaves_takes_its_pods_and_comes_back(tmp_path: Path) -> Non
     async def test(world: World) -> None:
         one, two = world.add("one", stand_in(WEB)), world.add("two", stand_in(WEB), node="node-2")
         await world.ready(one, two)
-        gone = world.pods.pop(two)
         world.node_names.remove("node-2")
         await world.apply()
-        await world.until(lambda: world.facts[two].gone)
+        assert "node node-2 has no namespace" in world.facts[two].message
         assert not world.nodes["node-2"].ready
         world.node_names.append("node-2")
-        back = world.add(gone.pod.name, stand_in(WEB), node="node-2")
-        await world.ready(back)
-        answer = body_of(await talk(world.netns(one), world.address(back), 80, get()))
+        await world.ready(two)
+        answer = body_of(await talk(world.netns(one), world.address(two), 80, get()))
         assert answer["pod"] == "two"
 
     run(test, tmp_path)
@@ -646,5 +648,34 @@ def test_another_cluster_on_the_same_subnet_is_refused(tmp_path: Path) -> None:
         await other.runtime.close()
         assert other.cluster not in list_clusters()
         assert world.cluster in list_clusters()
+
+    run(test, tmp_path)
+
+
+def test_containers_come_back_when_the_fork_server_is_killed(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        uid = world.add("app", process("sleep", "1000"))
+        await world.ready(uid)
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        servers = [pid for pid in children if str(tmp_path).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(servers) == 1
+        os.kill(int(servers[0]), signal.SIGKILL)
+        await world.until(lambda: world.facts[uid].containers[0].restarts == 1 and world.is_ready(uid))
+        assert world.facts[uid].containers[0].last_exit_code == 137
+        assert (await collect(world, uid, "echo", "back"))[1] == b"back\n"
+
+    run(test, tmp_path)
+
+
+def test_a_pod_waits_for_a_free_address(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        world.pod_bits = 30
+        first = world.add("first", stand_in(WEB), grace_seconds=0)
+        await world.ready(first)
+        second = world.add("second", stand_in(WEB))
+        await world.apply()
+        assert "no free pod address left" in world.facts[second].message
+        del world.pods[first]
+        await world.ready(second)
 
     run(test, tmp_path)

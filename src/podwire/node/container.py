@@ -43,6 +43,7 @@ class ContainerRunner:
         self._backoff = Backoff()
         self._stopping = asyncio.Event()
         self._replaced = False
+        self._ended: ContainerFact | None = None
         self.started = asyncio.Event()
 
     def _set(self, **changes: object) -> None:
@@ -59,6 +60,7 @@ class ContainerRunner:
             code = await self._run_once(number)
             if self._stopping.is_set() or not self._restarts(code):
                 return code == 0
+            self._remember_end()
             await self._wait_to_restart(self._context.now() - began)
             number += 1
             self._set(restarts=number)
@@ -137,7 +139,6 @@ class ContainerRunner:
 
     def _note_end(self, reason: str, code: int, message: str) -> None:
         now = self._context.now()
-        before = self.fact
         self._set(
             state="terminated",
             ready=False,
@@ -146,11 +147,19 @@ class ContainerRunner:
             message=message,
             exit_code=code,
             finished_at=now,
-            last_exit_code=code,
-            last_reason=reason,
-            last_started_at=before.started_at,
-            last_finished_at=now,
         )
+        self._ended = self.fact
+
+    def _remember_end(self) -> None:
+        """The last state is that of the run before: there is one only once another run is decided on."""
+        ended = self._ended
+        if ended is not None:
+            self._set(
+                last_exit_code=ended.exit_code,
+                last_reason=ended.reason,
+                last_started_at=ended.started_at,
+                last_finished_at=ended.finished_at,
+            )
 
     async def _wait_to_restart(self, ran_seconds: float) -> None:
         delay = self._backoff.next_seconds(ran_seconds)

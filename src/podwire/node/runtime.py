@@ -176,6 +176,7 @@ class NodeRuntime:
             self._report(node.name, NodeFact(ready=False, message=str(error)))
             return
         self._nodes[node.name], self._ipam[node.name] = node, ipam
+        self._retry_refused(node.name)
         self._report(node.name, NodeFact(ready=True))
 
     # Pods
@@ -212,6 +213,7 @@ class NodeRuntime:
             if unit.node in self._ipam:
                 self._ipam[unit.node].release(runner.address)
         self._services.forget(uid)
+        self._retry_refused(unit.node)
         self._gone.add(uid)
         self._report(uid, msgspec.structs.replace(runner.last_fact, gone=True, message=trouble))
 
@@ -223,15 +225,18 @@ class NodeRuntime:
             runner = self._pods.get(pod.uid)
             if runner is not None:
                 self._update_pod(runner, pod)
-            elif pod.terminating and pod.uid not in self._gone:
-                self._gone.add(pod.uid)
-                self._report(pod.uid, PodFact(uid=pod.uid, node=pod.node, gone=True))
-            elif pod.uid in self._gone:
-                continue
+            elif pod.terminating:
+                self._report_never_ran(pod)
             elif pod.pod not in names and self._refused.get(pod.uid) != pod:
                 fresh.append(pod)
         for start in range(0, len(fresh), _SANDBOXES_AT_ONCE):
             await self._add_pods(fabric, fresh[start : start + _SANDBOXES_AT_ONCE])
+
+    def _report_never_ran(self, pod: Pod) -> None:
+        """A pod that is to end and is not here; said once."""
+        if pod.uid not in self._gone:
+            self._gone.add(pod.uid)
+            self._report(pod.uid, PodFact(uid=pod.uid, node=pod.node, gone=True))
 
     def _update_pod(self, runner: PodRunner, pod: Pod) -> None:
         if runner.unit is pod or runner.stopping:
@@ -268,9 +273,12 @@ class NodeRuntime:
         return node.address if pod.host_network else self._ipam[pod.node].allocate(pod.address)
 
     def _refuse(self, pod: Pod, why: str) -> None:
-        """Report a sandbox that cannot be made. It is tried again when its unit or the node changes."""
+        """Report a sandbox that cannot be made. It is tried again when its unit changes, or anything on its node."""
         self._refused[pod.uid] = pod
         self._report(pod.uid, PodFact(uid=pod.uid, node=pod.node, message=f"Failed to create pod sandbox: {why}"))
+
+    def _retry_refused(self, node: str) -> None:
+        self._refused = {uid: pod for uid, pod in self._refused.items() if pod.node != node}
 
     def _report_fact(self, key: str, fact: Fact) -> None:
         if not self._closed:

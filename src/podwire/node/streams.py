@@ -135,7 +135,6 @@ class AttachSession:
     def __init__(self, log: RunLog, exited: "asyncio.Future[int]", stdin: "ContainerInput | None") -> None:
         """Ends when the run does, or by :meth:`kill`."""
         self._log = log
-        self._exited = exited
         self._stdin = stdin
         self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue(_ATTACH_QUEUE + 1)
         self._ended = False
@@ -177,10 +176,10 @@ class AttachSession:
             self._stdin.resize(width, height)
 
     async def wait(self) -> int:
-        """The container's exit code, or 0 after :meth:`kill`."""
+        """0 once the output has ended: as with a kubelet, how the container ended is in the pod's status."""
         while await self.read() is not None:
             pass
-        return self._exited.result() if self._exited.done() else 0
+        return 0
 
     def kill(self) -> None:
         """End the session; the container goes on, unless its stdin is for one session."""
