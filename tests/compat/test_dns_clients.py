@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -71,13 +72,16 @@ class Server:
     ) -> None:
         self.driver, self.facts, self.changed, self.argv = driver, facts, changed, argv
         self.process: asyncio.subprocess.Process | None = None
+        self.prefix: tuple[str, ...] = ()
         self.ports: dict[str, int] = {}
         self.lines: list[str] = []
 
     async def spawn(self) -> None:
         listen = f"127.0.0.1:{self.ports.get('serving', 0)}"
         extra = ("--listen", listen, "--health", "127.0.0.1:0", "--ready", "127.0.0.1:0", "--upstream-timeout", "0.8")
-        self.process = await asyncio.create_subprocess_exec(*self.argv, *extra, stdout=asyncio.subprocess.PIPE)
+        self.process = await asyncio.create_subprocess_exec(
+            *self.prefix, *self.argv, *extra, stdout=asyncio.subprocess.PIPE
+        )
         for _ in range(3):
             line = await self.line()
             found = re.search(r"(/health|/ready|serving).* 127\.0\.0\.1:(\d+)", line)
@@ -104,7 +108,9 @@ class Server:
         return self.facts[-1]
 
     async def dig(self, *words: str) -> str:
-        return await run("dig", "@127.0.0.1", "-p", str(self.ports["serving"]), "+tries=1", "+time=5", *words)
+        return await run(
+            *self.prefix, "dig", "@127.0.0.1", "-p", str(self.ports["serving"]), "+tries=1", "+time=5", *words
+        )
 
     async def short(self, *words: str) -> list[str]:
         return sorted((await self.dig("+short", *words)).split("\n")[:-1])
@@ -132,7 +138,7 @@ async def run(*argv: str) -> str:
 
 
 @asynccontextmanager
-async def serving(run_dir: Path, plan: ZonePlan | None) -> AsyncIterator[Server]:
+async def serving(run_dir: Path, plan: ZonePlan | None, *prefix: str) -> AsyncIterator[Server]:
     facts: list[PlaneFact] = []
     changed = asyncio.Event()
 
@@ -143,6 +149,7 @@ async def serving(run_dir: Path, plan: ZonePlan | None) -> AsyncIterator[Server]
 
     driver = DnsDriver(report, run_dir=run_dir)
     server = Server(driver, facts, changed, dns_argv(run_dir))
+    server.prefix = prefix
     async with asyncio.timeout(DEADLINE_SECONDS):
         try:
             await driver.start()
@@ -190,7 +197,7 @@ class Upstream(asyncio.DatagramProtocol):
         elif query.question[0].rdtype == dns.rdatatype.A:
             count = 100 if first == b"big" else 1
             reply.answer.append(dns.rrset.from_text(name, 60, "IN", "A", *(f"192.0.2.{80 + n}" for n in range(count))))
-        return reply.to_wire()
+        return reply.to_wire(max_size=65535 if tcp else 0)
 
     async def on_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         size = int.from_bytes(await reader.readexactly(2), "big")
@@ -368,6 +375,27 @@ async def check_dead(run_dir: Path) -> None:
         for reply in await asyncio.gather(*waiting):
             assert reply.rcode() == dns.rcode.SERVFAIL and "no answer from 127.0.0.1" in reply.options[0].to_text()
         assert await server.log("no answer from 127.0.0.1")
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
+def test_a_pod_asks_upstreams_through_the_host(tmp_path: Path) -> None:
+    name = f"podwire-dns-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        asyncio.run(check_namespace(tmp_path, name))
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+async def check_namespace(run_dir: Path, name: str) -> None:
+    """The upstream listens on the host's loopback, which the worker's namespace cannot reach."""
+    inside = ("ip", "netns", "exec", name)
+    async with upstream() as (_, address), serving(run_dir, make_plan(address), *inside) as server:
+        assert await server.short(f"api.shop.svc.{Z}") == ["10.96.0.20"]
+        assert await server.short("www.example.com") == ["192.0.2.80"]
+        assert len(await server.short("+tcp", "big.example.com")) == 100
 
 
 def test_tcp_pipelining_and_bad_peers(tmp_path: Path) -> None:
