@@ -7,7 +7,8 @@ Rules:
 2. A plan is in force when a worker has acknowledged its revision; with several workers the slowest counts.
 3. A worker that does not take what it is sent is disconnected at :data:`MAX_BACKLOG`; it connects again and gets
    everything anew.
-4. Upstream sockets are made here, in the host's network namespace: a socket keeps the namespace it was made in.
+4. Upstream sockets are made here, in the host's network namespace: a socket keeps the namespace it was made in
+   (``docs/lab/2026-11-24-dns-worker.md``).
 """
 
 import asyncio

@@ -221,7 +221,8 @@ def main(argv: list[str]) -> int:
     def stop(_signal: int, _frame: object) -> None:
         worker.loop.running = False
 
-    # epoll waits on after a handler returned (PEP 475): only a descriptor that becomes ready ends the wait.
+    # epoll waits on after a handler returned (PEP 475), so a descriptor must become ready to end the wait
+    # (docs/lab/2026-11-24-dns-worker.md).
     worker.loop.watch(wake_read, lambda _: None)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGTERM, stop)
