@@ -243,6 +243,22 @@ def test_namespace_deletion_takes_its_content(api: Running, space: str) -> None:
     assert "No resources found" in api.kubectl("get", "deploy,pods", "-n", space)
 
 
+def test_what_was_applied_can_be_deleted_the_same_way(api: Running) -> None:
+    name = f"t-{uuid4().hex[:8]}"
+    whole = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    items = {"apiVersion": "v1", "kind": "List", "items": [whole, deployment(name), service(name), config(name)]}
+    api.kubectl("apply", "-f", "-", stdin=items)
+    words = api.kubectl("delete", "-f", "-", stdin=items)
+    assert words.count("deleted") == 4
+
+
+def test_items_of_a_list_are_validated_too(api: Running, space: str) -> None:
+    wrong = service(space)
+    wrong["spec"]["colour"] = "red"
+    items = {"apiVersion": "v1", "kind": "List", "items": [config(space), wrong]}
+    assert 'unknown field "spec.colour"' in api.kubectl("apply", "-f", "-", stdin=items, code=1)
+
+
 def test_nodes_and_pods_as_objects(api: Running, space: str) -> None:
     name = f"node-{space}"
     node = {

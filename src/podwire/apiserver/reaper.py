@@ -7,13 +7,15 @@ Rules:
 2. When the last owner of an object is gone, the object is deleted in the same transaction as its owner: a crash leaves
    no orphans. Background is the default; Foreground keeps the owner until its blocking dependents are gone; Orphan
    strips the references.
-3. A namespace is marked, its content deleted, and it goes when the last object in it is gone.
+3. A namespace is marked, its content deleted, and it goes when the last object in it is gone. ``defer`` may put the
+   second step off: ``kubectl delete -f`` names the namespace first and must still find what is in it.
 4. An owner of a kind the server does not serve is taken to exist.
 
 Spec: k8s staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go, pkg/controller/{garbagecollector,namespace}.
 """
 
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -59,6 +61,14 @@ class Reaper:
         self._chance = chance
         self._work: deque[tuple[str, Place]] = deque()
         self._busy = False
+        self.defer: Callable[[str], object] | None = None
+
+    def empty(self, namespace: str) -> None:
+        """Delete what is in a namespace marked for deletion; nothing when it is gone or alive."""
+        value = self._objects.get("Namespace", namespace)
+        if value is not None and value["metadata"].get("deletionTimestamp"):
+            self._work.append(("empty", ("Namespace", namespace)))
+            self._drain()
 
     def delete(self, kind: Kind, key: str, options: DeleteOptions) -> Deleted:
         """Delete one object. Raises 404, 409 (a precondition failed), 403 (a namespace that stays)."""
@@ -124,7 +134,9 @@ class Reaper:
         if marked == value:
             return Deleted(value, int(value["metadata"]["resourceVersion"]), False)
         item = self._objects.put(kind.name, key, marked)
-        if kind.name == "Namespace":
+        if kind.name == "Namespace" and self.defer is not None:
+            self.defer(key)
+        elif kind.name == "Namespace":
             self._work.append(("empty", (kind.name, key)))
         if FOREGROUND in (marked["metadata"].get("finalizers") or ()):
             self._work.append(("foreground", (kind.name, key)))

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 HOUSEKEEPING_SECONDS = 60.0
+USUAL_PORT = 6443
+"""What Service ``kubernetes`` leads to where nothing listens."""
 STOP_SECONDS = 1.0
 _IP_FREEBIND = 15  # linux/in.h; the socket module has no name for it
 
@@ -64,6 +66,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str = "podwire"
     domain: str = "cluster.local"
     token: str = ""
+    namespace_delay_seconds: float = 1.0
+    """How long the content of a deleted namespace stays."""
 
 
 class Subscription:
@@ -96,6 +100,7 @@ class ApiServer:
         self._web: Server | None = None
         self._chores: asyncio.Task[None] | None = None
         self._kubeconfig: Kubeconfig | None = None
+        self._emptying: dict[str, asyncio.TimerHandle] = {}
         self.port = 0
 
     # --- life ---
@@ -116,8 +121,9 @@ class ApiServer:
         self.verbs = Verbs(objects, self._chance, root_certificate=pki.ca.read_text() if pki else "")
         if pki is not None:
             await self._listen(pki)
-        bootstrap(self.verbs, self.settings.advertise, self.port)
+        bootstrap(self.verbs, self.settings.advertise, self.port or USUAL_PORT)
         await self.store.settled(self.store.head_rv)
+        self._resume_namespaces()
         self._chores = asyncio.create_task(self._housekeeping())
         if pki is not None:
             url = f"https://{self.settings.addresses[0]}:{self.port}"
@@ -129,6 +135,8 @@ class ApiServer:
             self._chores.cancel()
             with suppress(asyncio.CancelledError):
                 await self._chores
+        for timer in self._emptying.values():
+            timer.cancel()
         for server in self._sockets:
             server.close()
         self.store.end_feeds()
@@ -258,6 +266,20 @@ class ApiServer:
     def _port_file(self) -> Path:
         assert self.settings.directory is not None
         return self.settings.directory / "port"
+
+    def _resume_namespaces(self) -> None:
+        self.verbs.reaper.defer = self._empty_later
+        for name, value in self.store.heads("Namespace"):
+            if value["metadata"].get("deletionTimestamp"):
+                self._empty_later(name)
+
+    def _empty_later(self, namespace: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._emptying[namespace] = loop.call_later(self.settings.namespace_delay_seconds, self._empty, namespace)
+
+    def _empty(self, namespace: str) -> None:
+        self._emptying.pop(namespace, None)
+        self.verbs.reaper.empty(namespace)
 
     async def _housekeeping(self) -> None:
         while True:

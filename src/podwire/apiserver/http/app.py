@@ -95,6 +95,8 @@ class App:
                 return await self._resource(request, parse_target(group, version, parts[3:]))
             case ["api" | "apis", *_]:
                 return self._discovery(request, parts)
+            case ["openapi", "v2"]:
+                return self._openapi.answer_v2(request)
             case ["openapi", "v3", *rest]:
                 return self._openapi.answer(request, rest)
             case []:

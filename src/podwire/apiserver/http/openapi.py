@@ -1,4 +1,9 @@
-"""``/openapi/v3``: the index with hashes, and one document a group and version, made when first asked for."""
+"""``/openapi/v3``: the index with hashes, and one document a group and version, made when first asked for.
+
+``/openapi/v2`` is an empty document. kubectl asks for it when a file holds a ``kind: List`` (its check of
+fieldValidation leaves lists out), and then skips what is not described; the server validates each item anyway
+(docs/lab/2026-11-24-kubectl-lists-openapi-v2.md).
+"""
 
 from hashlib import sha512
 from typing import Any
@@ -10,6 +15,11 @@ from podwire.apiserver.http.discovery import groups, versions
 from podwire.apiserver.status import no_such_path
 
 Json = dict[str, Any]
+
+
+V2: Json = {"swagger": "2.0", "info": {"title": "podwire", "version": "v1"}, "paths": {}, "definitions": {}}
+# The same in gnostic's openapi.v2.Document: 1 swagger, 2 info {1 title, 2 version}.
+_V2_PROTOBUF = b"\x0a\x032.0\x12\x0d\x0a\x07podwire\x12\x02v1"
 
 
 class OpenApi:
@@ -37,6 +47,15 @@ class OpenApi:
         if asked:
             headers["Cache-Control"] = "public, immutable"
         return reply(data, headers=headers)
+
+    def answer_v2(self, request: BaseRequest) -> Response:
+        """The empty document, as protobuf for those who read nothing else."""
+        accept = request.headers.get("Accept", "")
+        if "protobuf" in accept.split(",")[0]:
+            # Not the type that was asked for (it has an @, which Go's mime package refuses): the one Kubernetes sends.
+            media = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+            return Response(body=_V2_PROTOBUF, headers={"Content-Type": media})
+        return reply(encode(V2))
 
     def _link(self, name: str) -> str:
         return f"/openapi/v3/{name}?hash={self._document(name)[1]}"
