@@ -5,7 +5,9 @@ Rules:
 1. An Event's name is a function of what it says (object, reason, message), so the same thing said again is the same
    object: its count grows instead.
 2. What is older than an hour is not written (again): the API server forgets Events after that time.
-3. A finding becomes a Warning whose reason is the finding's code, once.
+3. What was observed is written a second later: at a start, the writes that make pods ready go first, and repetitions
+   are counted in one write.
+4. A finding becomes a Warning whose reason is the finding's code, once.
 """
 
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from podwire.kube import Event, KubeObject, Namespace
 from podwire.plan import Create, EventFact, Json, Merge, Write
 
 KEEP_SECONDS = 3600
+DELAY_SECONDS = 1.0
 FINDING_COMPONENT = "podwire"
 
 
@@ -42,9 +45,18 @@ class _Said(msgspec.Struct, frozen=True):
         return "\n".join((str(self.ref), self.uid, self.type, self.reason, self.message, self.component))
 
 
+def next_event_at(context: Context) -> float | None:
+    """When the next observed fact is due to be written (rule 3)."""
+    now = context.snapshot.now
+    return min(
+        (f.at + DELAY_SECONDS for f in context.snapshot.facts.events if f.at + DELAY_SECONDS > now), default=None
+    )
+
+
 def compile_events(context: Context) -> Iterator[tuple[str, Write]]:
-    """Events for observed facts and for the findings of earlier passes."""
-    facts = context.snapshot.facts.events
+    """Events for observed facts that are due, and for the findings of earlier passes."""
+    due = context.snapshot.now - DELAY_SECONDS
+    facts = tuple(fact for fact in context.snapshot.facts.events if fact.at <= due)
     horizon = context.snapshot.now - KEEP_SECONDS
     said = context.memo.unit("event-facts", (facts, int(horizon // 60)), partial(_group, facts, horizon))
     for item in said:

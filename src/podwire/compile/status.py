@@ -17,7 +17,7 @@ import msgspec
 from podwire.base import FieldPath, Origin
 from podwire.compile.containers import Problem
 from podwire.compile.context import Context, Piece
-from podwire.compile.events import compile_events
+from podwire.compile.events import compile_events, next_event_at
 from podwire.compile.images import OWN_PLANES
 from podwire.compile.ingress_views import is_ours
 from podwire.compile.nodes_pods import compile_pod, find_names, port_index
@@ -51,6 +51,8 @@ def compile_status(context: Context) -> Piece:
         writes.update(_ingresses(context))
     if owned.events:
         writes.update(compile_events(context))
+        due = next_event_at(context)
+        wakes.extend([] if due is None else [due])
     return Piece(writes=writes, wake_at=min(wakes, default=None))
 
 

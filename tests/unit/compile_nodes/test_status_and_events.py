@@ -215,11 +215,17 @@ def test_event_facts_become_events_and_repetition_a_count() -> None:
     world = World()
     world.builder.observe("", fact(START))
     world.settle()
+    assert world.all("Event") == []
+    assert world.compiled is not None
+    assert world.compiled.wake_at == START + 1
+    world.now = START + 1
+    world.settle()
     (event,) = world.all("Event")
     assert (event["reason"], event["count"], event["involvedObject"]["uid"]) == ("BackOff", 1, "uid-p")
     world.builder.observe("", fact(START + 10))
     world.builder.observe("", fact(START + 20))
     world.builder.observe("", fact(START + 20, "another"))
+    world.now = START + 30
     world.settle()
     repeated, other = sorted(world.all("Event"), key=lambda e: -e["count"])
     assert (repeated["count"], repeated["lastTimestamp"]) == (3, "2027-01-15T08:00:20Z")
@@ -230,6 +236,7 @@ def test_event_facts_become_events_and_repetition_a_count() -> None:
 def test_old_facts_are_not_written_again_when_the_api_forgot_them() -> None:
     world = World()
     world.builder.observe("", fact(START))
+    world.now += 2
     world.settle()
     world.delete("Event", world.all("Event")[0]["metadata"]["name"])
     world.now += 3700
