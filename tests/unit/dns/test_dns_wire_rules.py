@@ -203,7 +203,7 @@ def test_remembered_replies_are_the_same(responder: Responder) -> None:
     assert responder.remembered == {}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=80), st.booleans())
 def test_noise_never_breaks_the_server(noise: bytes, tcp: bool) -> None:
     made = Responder()
@@ -214,7 +214,7 @@ def test_noise_never_breaks_the_server(noise: bytes, tcp: bool) -> None:
             assert reply[2] & 0x80 and reply[:2] == packet[:2]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=120), st.sampled_from([False, True]))
 def test_noise_from_upstreams_never_breaks_the_server(noise: bytes, head: bool) -> None:
     made = Responder()

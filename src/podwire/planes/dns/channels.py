@@ -5,7 +5,7 @@ Rules:
 1. Every request goes out by UDP first. When a client that came over TCP would get a truncated answer, the question is
    asked again over TCP; a client on UDP gets the TC bit and comes back over TCP itself.
 2. A TCP socket serves one question. The driver sends new ones when few are left.
-3. Failures are logged, at most one line per upstream in :data:`LOG_SECONDS`.
+3. Failures are logged, at most one line per subject in :data:`LOG_SECONDS`.
 """
 
 import os
@@ -46,7 +46,7 @@ class Channels:
             try:
                 found.append(parse_upstream(text))
             except ValueError:
-                self._complain(text, "is not an address of an upstream")
+                self._complain(text, f"upstream {text} is not an address")
         self._forwarder.upstreams = tuple(found)
 
     def adopt(self, sockets: list[socket.socket]) -> None:
@@ -85,7 +85,7 @@ class Channels:
             return
         deliver, tcp = item.client
         if item.response is None:
-            self._complain("no answer", item.why)
+            self._complain("answers", f"upstreams: {item.why}")
             deliver(fail(item.forward, item.why, rcode=item.rcode))
         elif not (tcp and item.response[2] & 2 and self._ask_by_tcp(item.forward, deliver)):
             deliver(complete(item.forward, item.response))
@@ -94,7 +94,7 @@ class Channels:
         try:
             self._udp[_family(item.upstream)][item.channel].sendto(item.packet, item.upstream)
         except (OSError, IndexError) as error:
-            self._complain(item.upstream[0], f"cannot be asked: {error}")
+            self._complain(item.upstream[0], f"upstream {item.upstream[0]} cannot be asked: {error}")
 
     def _receiver(self, sock: socket.socket, channel: int) -> Callable[[int], None]:
         def receive(_events: int) -> None:
@@ -142,7 +142,7 @@ class Channels:
         now = time.monotonic()
         if now >= self._log_after.get(subject, 0.0):
             self._log_after[subject] = now + LOG_SECONDS
-            say("ERROR", f"upstream {subject}: {text}")
+            say("ERROR", text)
 
 
 def _family(upstream: Address) -> int:

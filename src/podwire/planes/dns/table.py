@@ -53,14 +53,14 @@ class Table:
         self._settle(())
 
     def put(self, key: str, records: Iterable[WireRecord], exists: Iterable[str] = ()) -> None:
-        """Add or replace a unit."""
+        """Add or replace a unit. Raises :class:`ValueError`, with the old unit gone and nothing added."""
         self.remove(key)
         found: dict[bytes, list[Rec]] = {}
         for text, rtype, ttl, data in records:
             found.setdefault(wire.encode_name(text), []).append(Rec(wire.TYPES[rtype], ttl, data))
+        unit = (tuple(found), tuple(map(wire.encode_name, exists)))
         for owner, recs in found.items():
             self._names[owner] = tuple(sorted((*self._names.get(owner, ()), (key, tuple(recs)))))
-        unit = (tuple(found), tuple(map(wire.encode_name, exists)))
         for name in _implied(*unit):
             self._counts[name] = self._counts.get(name, 0) + 1
         self._units[key] = unit
