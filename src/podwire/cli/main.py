@@ -70,6 +70,9 @@ def _add_up(commands: Commands) -> None:
     parser.add_argument("--nodes", type=int, default=2, help="number of nodes (default: 2)")
     parser.add_argument("--zones", default="a,b", help="zones of the nodes, in turn (default: a,b)")
     parser.add_argument(
+        "--node-cidr-mask-size", type=int, default=24, metavar="N", help="pod addresses of a node (default: /24)"
+    )
+    parser.add_argument(
         "--image", action="append", default=[], metavar="GLOB=COMMAND", help="run COMMAND for images that match GLOB"
     )
     parser.add_argument("--detach", action="store_true", help="return when networking is ready, keep running")

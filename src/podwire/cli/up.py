@@ -43,6 +43,7 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
     from podwire.cluster.doctor import require_packets
     from podwire.cluster.embedded import EmbeddedCluster
     from podwire.cluster.home import ClusterHome
+    from podwire.cluster.system import NodeLayout
     from podwire.cluster.worlds import read_paths
 
     require_packets()
@@ -55,7 +56,8 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     home = ClusterHome(args.name)
     home.open()
-    cluster = EmbeddedCluster(home, nodes=args.nodes, zones=args.zones.split(","), images=images)
+    layout = NodeLayout(args.nodes, tuple(args.zones.split(",")), args.node_cidr_mask_size)
+    cluster = EmbeddedCluster(home, layout, images=images)
     try:
         await cluster.start()
         refused = await cluster.apply(objects)
@@ -142,6 +144,7 @@ def _detach(args: argparse.Namespace) -> int:
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "podwire", "up", "--name", args.name, "--nodes", str(args.nodes)]
     argv += ["--zones", args.zones, "--timeout", str(args.timeout)]
+    argv += ["--node-cidr-mask-size", str(args.node_cidr_mask_size)]
     argv += [word for path in args.file for word in ("-f", str(Path(path).absolute()))]
     argv += [word for image in args.image for word in ("--image", image)]
     with home.log.open("wb") as log:

@@ -19,10 +19,10 @@ import msgspec
 
 import podwire
 from podwire.apiserver.server import ApiServer, ApiSettings
-from podwire.base import Finding
+from podwire.base import Finding, PodwireError
 from podwire.cluster.adapter import EmbeddedSource, apply_objects
 from podwire.cluster.home import ClusterHome
-from podwire.cluster.system import system_objects
+from podwire.cluster.system import NodeLayout, system_objects
 from podwire.engine import Engine, Slot, State, waiting_for
 from podwire.node import NodeRuntime
 from podwire.plan import Plans
@@ -39,12 +39,11 @@ class EmbeddedCluster:
     """One running cluster. Use :meth:`start`, then :meth:`apply`, :meth:`wait_ready`, and :meth:`close` in the end."""
 
     def __init__(
-        self, home: ClusterHome, *, nodes: int = 2, zones: Sequence[str] = ("a", "b"), images: Sequence[ImageRule] = ()
+        self, home: ClusterHome, layout: NodeLayout | None = None, *, images: Sequence[ImageRule] = ()
     ) -> None:
         """Nothing happens yet; ``home`` must be open."""
         self.home = home
-        self._nodes = nodes
-        self._zones = tuple(zones)
+        self._layout = layout or NodeLayout()
         self.settings = make_settings(home, images)
         self._stack = AsyncExitStack()
         self._engine: Engine | None = None
@@ -113,9 +112,11 @@ class EmbeddedCluster:
         )
 
     async def _ensure_system_objects(self) -> None:
-        objects = system_objects(self.settings, nodes=self._nodes, zones=self._zones, version=podwire.__version__)
+        objects = system_objects(self.settings, self._layout, version=podwire.__version__)
         assert self.server is not None
-        await apply_objects(self.server, objects)
+        refused = await apply_objects(self.server, objects)
+        if refused:
+            raise PodwireError("; ".join(map(str, refused)))
 
     async def apply(self, objects: Sequence[Json]) -> tuple[Finding, ...]:
         """Server-side apply of manifests; what the API refuses becomes a finding, the rest goes on."""

@@ -9,18 +9,32 @@ import platform
 from ipaddress import IPv4Network, ip_network
 from typing import Any
 
+import msgspec
+
+from podwire.base import EnvironmentUnfit
 from podwire.snapshot import Settings
 
 Json = dict[str, Any]
-FIRST_NODE_HOST = 10
+FIRST_NODE_HOST, MAX_NODES, MAX_MASK = 10, 180, 28
+RESERVED_ADDRESSES = 3
+"""Network, gateway and broadcast of a node's share."""
 DNS_LABELS = {"k8s-app": "kube-dns"}
 INGRESS_LABELS = {"app.kubernetes.io/name": "ingress-nginx", "app.kubernetes.io/component": "controller"}
 
 
-def system_objects(settings: Settings, *, nodes: int, zones: tuple[str, ...], version: str) -> tuple[Json, ...]:
+class NodeLayout(msgspec.Struct, frozen=True):
+    """How many nodes, the zones they are put in by turns, and the size of each one's share of the pod network
+    (kube-controller-manager's ``--node-cidr-mask-size``)."""
+
+    nodes: int = 2
+    zones: tuple[str, ...] = ("a", "b")
+    mask: int = 24
+
+
+def system_objects(settings: Settings, layout: NodeLayout, *, version: str) -> tuple[Json, ...]:
     """Nodes, DNS and the Ingress controller, in the order they must be created."""
     return (
-        *node_objects(settings, nodes=nodes, zones=zones, version=version),
+        *node_objects(settings, layout, version=version),
         _namespace("ingress-nginx", {"name": "ingress-nginx", "app.kubernetes.io/name": "ingress-nginx"}),
         _dns_service(settings),
         _deployment("kube-system", "coredns", DNS_LABELS, _dns_pod()),
@@ -30,33 +44,41 @@ def system_objects(settings: Settings, *, nodes: int, zones: tuple[str, ...], ve
     )
 
 
-def node_objects(settings: Settings, *, nodes: int, zones: tuple[str, ...], version: str) -> tuple[Json, ...]:
-    """Node objects with addresses on the fabric and shares of the pod network."""
+def node_objects(settings: Settings, layout: NodeLayout, *, version: str) -> tuple[Json, ...]:
+    """Node objects with addresses on the fabric and shares of the pod network.
+
+    Raises :class:`EnvironmentUnfit` when the pod network has no room for them.
+    """
     fabric, network = ip_network(settings.fabric), ip_network(settings.cluster_cidr)
     assert isinstance(network, IPv4Network)
-    shares = network.subnets(new_prefix=24)
+    if not network.prefixlen <= layout.mask <= MAX_MASK or layout.nodes > 1 << (layout.mask - network.prefixlen):
+        room = f"{layout.nodes} nodes with a /{layout.mask} each do not fit into {network}"
+        raise EnvironmentUnfit(f"{room}: use fewer --nodes, or another --node-cidr-mask-size")
+    if layout.nodes > MAX_NODES:
+        raise EnvironmentUnfit(f"{layout.nodes} nodes do not fit into the fabric {fabric}: at most {MAX_NODES}")
+    shares = network.subnets(new_prefix=layout.mask)
     return tuple(
         _node(
             f"node-{index + 1}",
-            zone=zones[index % len(zones)] if zones else "",
+            zone=layout.zones[index % len(layout.zones)] if layout.zones else "",
             address=str(fabric[FIRST_NODE_HOST + index]),
-            pod_cidr=str(share),
+            pod_cidr=share,
             version=version,
         )
-        for index, share in zip(range(nodes), shares, strict=False)
+        for index, share in zip(range(layout.nodes), shares, strict=False)
     )
 
 
-def _node(name: str, *, zone: str, address: str, pod_cidr: str, version: str) -> Json:
+def _node(name: str, *, zone: str, address: str, pod_cidr: IPv4Network, version: str) -> Json:
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": _architecture()}
     if zone:
         labels["topology.kubernetes.io/zone"] = zone
-    resources = {"cpu": "8", "memory": "16Gi", "pods": "1100"}
+    resources = {"cpu": "8", "memory": "16Gi", "pods": str(pod_cidr.num_addresses - RESERVED_ADDRESSES)}
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": labels},
-        "spec": {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr], "providerID": f"podwire://{name}"},
+        "spec": {"podCIDR": str(pod_cidr), "podCIDRs": [str(pod_cidr)], "providerID": f"podwire://{name}"},
         "status": {
             "capacity": resources,
             "allocatable": resources,

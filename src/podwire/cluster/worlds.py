@@ -12,7 +12,7 @@ from podwire.base import Finding, Ref
 from podwire.client.kubeconfig import Access
 from podwire.client.rest import RestClient
 from podwire.cluster.home import ClusterHome
-from podwire.cluster.system import system_objects
+from podwire.cluster.system import NodeLayout, system_objects
 from podwire.compile import compile_plans
 from podwire.engine import Engine, Slot, State, waiting_for
 from podwire.kube.manifest import read_manifests
@@ -87,8 +87,7 @@ async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[Sta
     )
     running = asyncio.create_task(engine.run())
     try:
-        system = system_objects(settings, nodes=nodes, zones=("a", "b"), version="offline")
-        await apply_objects(server, system)
+        await apply_objects(server, system_objects(settings, NodeLayout(nodes=nodes), version="offline"))
         findings = await apply_objects(server, objects)
         waiter = asyncio.create_task(engine.wait_until(lambda s: not waiting_for(s.snapshot, s.plans)))
         await asyncio.wait({waiter, running}, timeout=SETTLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)

@@ -10,6 +10,7 @@ from typing import Any
 
 from podwire.cluster.embedded import EmbeddedCluster
 from podwire.cluster.home import ClusterHome
+from podwire.cluster.system import NodeLayout
 
 READY_SECONDS = 120.0
 
@@ -41,7 +42,7 @@ async def running_cluster(
     with private_home():
         home = ClusterHome(f"t{uuid.uuid4().hex[:10]}")
         home.open()
-        cluster = EmbeddedCluster(home, nodes=nodes)
+        cluster = EmbeddedCluster(home, NodeLayout(nodes=nodes))
         try:
             await cluster.start()
             refused = await cluster.apply(objects)
