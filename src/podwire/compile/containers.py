@@ -85,7 +85,7 @@ def compile_container(
         rules=around.rules,
         extra_ports=extra,
     )
-    findings: list[Finding] = []
+    findings = list(_not_enforced(container, ref, path, host_network=around.pod.spec.host_network))
     is_own = repository_of(container.image) in OWN_PLANES
     unit = plan.Container(
         origin=Origin(ref, FieldPath(path)),
@@ -98,6 +98,21 @@ def compile_container(
         startup=None if is_own else compile_probe(container, container.startup_probe, ref, path, findings),
     )
     return unit, tuple(problems), tuple(findings)
+
+
+def _not_enforced(container: KubeContainer, ref: Ref, path: str, *, host_network: bool) -> Iterator[Finding]:
+    """Fields that are accepted, and that nothing here acts on."""
+    for index, port in enumerate(container.ports):
+        if port.host_port and not host_network:
+            yield _ignored(ref, f"{path}.ports[{index}].hostPort", f"hostPort {port.host_port} is not opened")
+    if container.lifecycle:
+        yield _ignored(ref, f"{path}.lifecycle", "lifecycle hooks do not run")
+    if container.volume_devices:
+        yield _ignored(ref, f"{path}.volumeDevices", "block devices are not attached")
+
+
+def _ignored(ref: Ref, path: str, message: str) -> Finding:
+    return Finding("PW6024", "warning", ref, FieldPath(path), message, "do not rely on it here")
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

@@ -72,11 +72,12 @@ def _pod(context: Context, pod: Pod, planes: tuple[str, ...]) -> Writes:
     node = snapshot.nodes.get(pod.spec.node_name)
     fact = snapshot.facts.pods.get(pod.metadata.uid)
     problems = _problems(context, pod)
-    if fact is None and not problems:
+    forgets = snapshot.settings.planes and context.nodes is not None and pod.key in context.nodes.pods
+    if fact is None and not problems and not forgets:
         return
-    seen = Observed(pod, fact, node, problems, planes)
+    seen = Observed(pod, fact, node, problems, planes, forgets)
     key = f"status/Pod/{pod.key}"
-    inputs = (pod, fact, node, problems, planes)
+    inputs = (pod, fact, node, problems, planes, forgets)
     patch = context.memo.unit(f"write/{key}", inputs, partial(compile_pod_status, seen, snapshot.now))
     if patch is not None:
         yield key, patch

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. Nothing is written before there is something to say: a fact, or a reason why the pod does not start.
+1. Nothing is written before there is something to say: a fact, a reason why the pod does not start, or that a pod shown
+   as ready is not running (podwire was restarted).
 2. A finished phase is final.
 3. A container of podwire's own plane is ready when that plane is.
 4. Restarts never count backwards: a runtime that was itself restarted begins at zero.
@@ -28,20 +29,24 @@ _FINISHED = ("Succeeded", "Failed")
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """Everything a pod's status is made of. ``planes``: which of podwire's own planes are ready."""
+    """Everything a pod's status is made of. ``planes``: which of podwire's own planes are ready; ``forgets``: a pod
+    without a fact is not running (there is a runtime, and it does not know the pod)."""
 
     pod: Pod
     fact: PodFact | None
     node: Node | None
     problems: tuple[Problem, ...]
     planes: tuple[str, ...]
+    forgets: bool = False
 
 
 def compile_pod_status(seen: Observed, now: float) -> Merge | None:
     """The status write of one bound pod; None when the API shows it already."""
     pod, fact = seen.pod, seen.fact
-    if (fact is None and not seen.problems) or (fact is not None and fact.gone):
+    if fact is not None and fact.gone:
         return None
+    if fact is None and not seen.problems:
+        return _forgotten(seen, now) if seen.forgets else None
     main = _statuses(pod.spec.containers, fact.containers if fact else (), pod.status.container_statuses, seen)
     init_facts = fact.init_containers if fact else ()
     init = _statuses(pod.spec.init_containers, init_facts, pod.status.init_container_statuses, seen)
@@ -58,6 +63,16 @@ def compile_pod_status(seen: Observed, now: float) -> Merge | None:
     }
     patch = merge_status(pod, wanted)
     return _spelled_out(patch) if patch is not None else None
+
+
+def _forgotten(seen: Observed, now: float) -> Merge | None:
+    """A pod shown as ready that no runtime knows: podwire was restarted, and the pod has to start again."""
+    pod = seen.pod
+    if not pod.is_ready:
+        return None
+    contained = condition("ContainersReady", False, reason="ContainersNotReady", message="the pod is starting again")
+    wanted = [_ready(pod, contained), contained]
+    return merge_status(pod, {"conditions": merge_conditions(pod.status.conditions, wanted, now)})
 
 
 def _addresses(seen: Observed) -> Mapping[str, Any]:

@@ -204,6 +204,17 @@ def test_a_volume_that_is_not_mounted_is_a_finding() -> None:
     ]
 
 
+def test_fields_nothing_acts_on_are_findings() -> None:
+    world = World()
+    ports = [{"containerPort": 80, "hostPort": 8080}]
+    bound(world, container(pod("p"), ports=ports, lifecycle={"preStop": {"exec": {"command": ["true"]}}}))
+    found = {(f.code, str(f.path)) for f in world.compile().findings}
+    assert found == {
+        ("PW6024", "spec.containers[0].ports[0].hostPort"),
+        ("PW6024", "spec.containers[0].lifecycle"),
+    }
+
+
 # names and DNS
 
 

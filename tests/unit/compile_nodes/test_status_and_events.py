@@ -152,6 +152,20 @@ def test_podwires_own_plane_decides_its_pods_readiness() -> None:
     assert conditions(observe(world, RUNNING))["Ready"] == "True"
 
 
+def test_after_a_restart_a_pod_that_was_ready_is_not() -> None:
+    world = world_with()
+    observe(world, RUNNING)
+    again = World(Settings())
+    again.apply(world.get("Node", "node-1", ""))
+    again._store("Pod", "default/p", world.get("Pod", "p"))
+    for write in again.compile().writes.writes.values():
+        again.write(write)
+    status = again.get("Pod", "p")["status"]
+    assert conditions(status)["Ready"] == conditions(status)["ContainersReady"] == "False"
+    assert status["podIP"] == "10.244.0.9"
+    assert "status/Pod/default/p" not in again.compile().writes.writes
+
+
 def test_a_deleted_pod_goes_when_the_runtime_says_so() -> None:
     world = World()
     world.apply(pod("p"))
