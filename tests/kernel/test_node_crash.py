@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,12 +59,14 @@ class Runner:
 
     def __init__(self, tmp_path: Path) -> None:
         self.cluster = f"k{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.started: list[subprocess.Popen[str]] = []
         self.marker = str(random.randrange(10**7, 10**8))
         prefix = f"10.{random.randrange(100, 200)}.{random.randrange(1, 255)}"
         self._arguments = [sys.executable, "-c", PROGRAM, self.cluster, prefix, str(tmp_path), self.marker]
 
     def start(self, mode: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen([*self._arguments, mode], stdout=subprocess.PIPE, text=True)
+        self.started.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         return process
@@ -96,8 +99,17 @@ def wait_for_end(pids: list[int]) -> None:
             assert readable, f"process {pid} survived"
 
 
-def test_kill_9_leaves_no_process_and_the_next_start_cleans_up(tmp_path: Path) -> None:
-    runner = Runner(tmp_path)
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    made = Runner(tmp_path)
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
+    clean(made.cluster)
+
+
+def test_kill_9_leaves_no_process_and_the_next_start_cleans_up(runner: Runner) -> None:
     first = runner.start("stay")
     pids = runner.processes()
     assert len(pids) == 2
@@ -116,8 +128,7 @@ def test_kill_9_leaves_no_process_and_the_next_start_cleans_up(tmp_path: Path) -
     assert not Path("/sys/class/net", host_link(runner.cluster)).exists()
 
 
-def test_clean_removes_what_a_dead_runtime_left(tmp_path: Path) -> None:
-    runner = Runner(tmp_path)
+def test_clean_removes_what_a_dead_runtime_left(runner: Runner) -> None:
     first = runner.start("stay")
     first.kill()
     first.wait()

@@ -92,7 +92,7 @@ class Fabric:
         self._edge: netlink.Netlink | None = None
         self._host: netlink.Netlink | None = None
         self._nodes: dict[str, _NodeEnd] = {}
-        self._links: dict[str, str] = {}
+        self._links: dict[str, netlink.Message] = {}
         self._routes: dict[str, str] = {}
         self._peers: dict[str, dict[str, str]] = {}
         self._next_port = 0
@@ -213,14 +213,18 @@ class Fabric:
             ]
             inside.send(far)
             inside.close()
-        self._links[pod.uid] = link
+        self._links[pod.uid] = netlink.delete_route(f"{address}/32", index=index)
 
     def remove_pod(self, pod: plan.Pod) -> None:
-        """Remove a pod's link and namespace; sockets that others still hold in it lose their network."""
-        link = self._links.pop(pod.uid, None)
+        """Remove a pod's route and namespace. The link goes with the namespace, when its last socket is closed.
+
+        Deleting the link here would cost 25 ms of the kernel's time for each pod; it batches ended namespaces
+        (docs/lab/2026-11-24-namespaces-and-links.md).
+        """
+        unroute = self._links.pop(pod.uid, None)
         end = self._nodes.get(pod.node)
-        if link is not None and end is not None:
-            end.socket.send([netlink.delete_link(link)])
+        if unroute is not None and end is not None:
+            end.socket.send([unroute])
         netns.delete(pod_netns(self.cluster, pod.pod, pod.uid))
 
     def close(self) -> None:
