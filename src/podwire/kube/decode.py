@@ -16,9 +16,9 @@ from podwire.kube.schema import Schema, schema_of_kind
 MAX_DEPTH = 256
 """Deepest nesting accepted below free-form fields; real manifests stay below 40."""
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
-_QUANTITY = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[numkMGTPE]|[KMGTPE]i)?\Z")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
+_TIME = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z"
+_QUANTITY = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[numkMGTPE]|[KMGTPE]i)?\Z"
+_BASE64 = r"[A-Za-z0-9+/]*={0,2}\Z"
 _GO_SCALARS = {"string": "string", "boolean": "bool", "integer": "int32", "number": "float64"}
 _INT32 = 1 << 31
 _LIMITS = {"int32": _INT32, "int64": 1 << 63}
@@ -147,16 +147,16 @@ def _fits(schema: Schema, value: Any) -> bool:
 
 
 def _format_errors(form: str, value: str, path: str) -> Iterator[str]:
-    if form == "quantity" and not _QUANTITY.match(value):
+    if form == "quantity" and not re.match(_QUANTITY, value):
         yield (
             "quantities must match the regular expression "
             f"'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$' ({path}: {_quoted(value)})"
         )
-    elif form in ("date-time", "micro-time") and not _TIME.match(value):
+    elif form in ("date-time", "micro-time") and not re.match(_TIME, value):
         yield f'parsing time {_quoted(value)} as "2006-01-02T15:04:05Z07:00": cannot parse {_quoted(value)} ({path})'
     elif form == "byte":
         bare = value.replace("\n", "").replace("\r", "")
-        if len(bare) % 4 or not _BASE64.match(bare):
+        if len(bare) % 4 or not re.match(_BASE64, bare):
             yield f"illegal base64 data at input byte {_bad_byte(bare)} ({path})"
 
 

@@ -1,5 +1,7 @@
 """Kubernetes' name and label syntax: each function returns the reasons a text is refused, in Kubernetes' words.
 
+Patterns are text, compiled by :mod:`re` on first use and cached there: most runs need few of them.
+
 Spec: apimachinery pkg/util/validation/validation.go.
 """
 
@@ -12,12 +14,12 @@ _LABEL_VALUE_FORMAT = rf"({_QUALIFIED_FORMAT})?"
 _WILDCARD_FORMAT = rf"\*\.{_SUBDOMAIN_FORMAT}"
 _KEY_FORMAT = "[-._a-zA-Z0-9]+"
 
-_LABEL = re.compile(rf"{_LABEL_FORMAT}\Z")
-_DNS1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
-_QUALIFIED = re.compile(rf"{_QUALIFIED_FORMAT}\Z")
-_LABEL_VALUE = re.compile(rf"{_LABEL_VALUE_FORMAT}\Z")
-_KEY = re.compile(rf"{_KEY_FORMAT}\Z")
-_ENV_NAME = re.compile(r"[^=\x00-\x1f\x7f-\U0010ffff]+\Z")
+_LABEL = rf"{_LABEL_FORMAT}\Z"
+_DNS1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?\Z"
+_QUALIFIED = rf"{_QUALIFIED_FORMAT}\Z"
+_LABEL_VALUE = rf"{_LABEL_VALUE_FORMAT}\Z"
+_KEY = rf"{_KEY_FORMAT}\Z"
+_ENV_NAME = r"[^=\x00-\x1f\x7f-\U0010ffff]+\Z"
 
 
 def _regex_error(message: str, pattern: str, *examples: str) -> str:
@@ -33,7 +35,7 @@ def _too_long(limit: int) -> str:
 def dns_label_problems(text: str) -> list[str]:
     """RFC 1123 label: at most 63 of lower case, digits, ``-``."""
     problems = [_too_long(63)] if len(text) > 63 else []
-    if not _LABEL.match(text):
+    if not re.match(_LABEL, text):
         problems.append(
             _regex_error(
                 "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
@@ -63,7 +65,7 @@ def dns_subdomain_problems(text: str) -> list[str]:
 
 def _is_subdomain(text: str) -> bool:
     # Label by label: the one regular expression backtracks badly on hostile text.
-    return all(_LABEL.match(label) for label in text[:4096].split("."))
+    return all(re.match(_LABEL, label) for label in text[:4096].split("."))
 
 
 def wildcard_subdomain_problems(text: str) -> list[str]:
@@ -101,7 +103,7 @@ def qualified_name_problems(text: str) -> list[str]:
         problems.append("name part must be non-empty")
     elif len(name) > 63:
         problems.append(f"name part {_too_long(63)}")
-    if not _QUALIFIED.match(name):
+    if not re.match(_QUALIFIED, name):
         shown = _regex_error(_QUALIFIED_MESSAGE, _QUALIFIED_FORMAT, "MyName", "my.name", "123-abc")
         problems.append(f"name part {shown}")
     return problems
@@ -120,7 +122,7 @@ def label_key_problems(text: str) -> list[str]:
 def label_value_problems(text: str) -> list[str]:
     """At most 63 characters, empty allowed."""
     problems = [_too_long(63)] if len(text) > 63 else []
-    if not _LABEL_VALUE.match(text):
+    if not re.match(_LABEL_VALUE, text):
         problems.append(
             _regex_error(
                 "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
@@ -156,7 +158,7 @@ def port_number_problems(number: int) -> list[str]:
 def config_key_problems(text: str) -> list[str]:
     """Keys of ConfigMaps and Secrets: file names."""
     problems = [_too_long(253)] if len(text) > 253 else []
-    if not _KEY.match(text):
+    if not re.match(_KEY, text):
         problems.append(
             _regex_error(
                 "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
@@ -177,7 +179,7 @@ def config_key_problems(text: str) -> list[str]:
 
 def env_name_problems(text: str) -> list[str]:
     """Any printable ASCII but ``=`` (relaxed since 1.30)."""
-    if _ENV_NAME.match(text):
+    if re.match(_ENV_NAME, text):
         return []
     return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
 

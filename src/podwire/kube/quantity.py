@@ -10,7 +10,7 @@ Spec: k8s.io/apimachinery/pkg/api/resource/quantity.go.
 import re
 from decimal import ROUND_UP, Decimal
 
-_PATTERN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([numkMGTPE]?|[KMGTPE]i))\Z")
+_PATTERN = r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([numkMGTPE]?|[KMGTPE]i))\Z"
 _DECIMAL = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
@@ -18,7 +18,7 @@ _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 def parse_quantity(text: str | int | float) -> Decimal:
     """The number a quantity stands for. Raises :class:`ValueError` when it is none."""
     written = str(text)
-    found = _PATTERN.match(written) if len(written) <= 64 else None
+    found = re.match(_PATTERN, written) if len(written) <= 64 else None
     if not found:
         raise ValueError("quantities must match the regular expression")
     number, exponent, suffix = found.groups()

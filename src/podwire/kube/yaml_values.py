@@ -20,9 +20,9 @@ MAX_ALIASED_NODES = 200_000
 """Nodes that aliases may add to a document: far above real use, far below a billion laughs."""
 
 _BOOLEANS = {"true": True, "yes": True, "on": True, "y": True, "false": False, "no": False, "off": False, "n": False}
-_BOOLEAN = re.compile(r"(?:true|True|TRUE|yes|Yes|YES|on|On|ON|y|Y|false|False|FALSE|no|No|NO|off|Off|OFF|n|N)\Z")
-_INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)\Z")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_BOOLEAN = r"(?:true|True|TRUE|yes|Yes|YES|on|On|ON|y|Y|false|False|FALSE|no|No|NO|off|Off|OFF|n|N)\Z"
+_INTEGER = r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)\Z"
+_FLOAT = r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?\Z"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _STRING_TAGS = frozenset({"tag:yaml.org,2002:str", "!"})
 
@@ -181,11 +181,11 @@ def _scalar(event: Any) -> Any:
     text: str = event.value
     if text in _NULLS:
         return None
-    if _BOOLEAN.match(text):
+    if re.match(_BOOLEAN, text):
         return _BOOLEANS[text.lower()]
-    if len(text) <= 64 and _INTEGER.match(text):
+    if len(text) <= 64 and re.match(_INTEGER, text):
         return _integer(text)
-    if len(text) <= 64 and _FLOAT.match(text):
+    if len(text) <= 64 and re.match(_FLOAT, text):
         return _number(float(text.replace("_", "")), event.start_mark.line)
     return text
 

@@ -24,7 +24,7 @@ from podwire.kube.validate.pod import check_template
 
 Obj = dict[str, Any]
 
-_PERCENT = re.compile(r"\d{1,9}%\Z")
+_PERCENT = r"\d{1,9}%\Z"
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 _STATEFUL_OPEN = frozenset(
     {"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "minReadySeconds"}
@@ -151,14 +151,14 @@ def _check_strategy(strategy: Obj) -> Errors:
         yield from _check_share(f"{path}.{key}", value)
     if _is_zero(unavailable) and _is_zero(surge):
         yield invalid(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0")
-    if isinstance(unavailable, str) and _PERCENT.match(unavailable) and int(unavailable[:-1]) > 100:
+    if isinstance(unavailable, str) and re.match(_PERCENT, unavailable) and int(unavailable[:-1]) > 100:
         yield invalid(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%")
 
 
 def _check_share(path: str, value: int | str) -> Errors:
     if isinstance(value, int):
         yield from non_negative(path, value)
-    elif not _PERCENT.match(value):
+    elif not re.match(_PERCENT, value):
         detail = (
             "a valid percent string must be a numeric string followed by an ending '%' "
             "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
@@ -167,7 +167,7 @@ def _check_share(path: str, value: int | str) -> Errors:
 
 
 def _is_zero(value: int | str) -> bool:
-    return value == 0 or (isinstance(value, str) and bool(_PERCENT.match(value)) and int(value[:-1]) == 0)
+    return value == 0 or (isinstance(value, str) and bool(re.match(_PERCENT, value)) and int(value[:-1]) == 0)
 
 
 def _check_selector_kept(spec: Obj, old: Obj | None) -> Errors:

@@ -3,7 +3,6 @@
 Spec: apimachinery pkg/util/validation/field/errors.go.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
@@ -54,7 +53,10 @@ Errors = Iterator[FieldError]
 
 def show(value: Any) -> str:
     """A value as field errors print it: text quoted as in Go, numbers bare, the rest as compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as JSON escapes allow
+        return ascii(value)
 
 
 def required(field: str, detail: str = "") -> FieldError:
