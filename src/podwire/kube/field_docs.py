@@ -186,8 +186,35 @@ _DATA: Docs = {
     "immutable": "Refuse every later change of the data.",
 }
 
+_ROLLING: Docs = {
+    "maxUnavailable": "Pods that may be missing during a roll, as a number or percentage. Default 25%.",
+    "maxSurge": "Pods that may be surplus during a roll, as a number or percentage. Default 25%.",
+}
+
+_SECURITY: Docs = {
+    "runAsUser": "User id of the processes.",
+    "runAsGroup": "Group id of the processes.",
+    "runAsNonRoot": "Refuse to start as root.",
+    "privileged": "All of the node's privileges.",
+    "readOnlyRootFilesystem": "Nothing outside volumes can be written.",
+    "allowPrivilegeEscalation": "Whether a process may gain more privileges than its parent.",
+    "capabilities": "Kernel capabilities to add and drop, such as NET_ADMIN.",
+}
+
+_SELECTOR: Docs = {
+    "matchLabels": "Labels that must be there with these values.",
+    "matchExpressions": "Further conditions; all must hold.",
+}
+
 FIELD_DOCS: Mapping[str, Docs] = MappingProxyType(
     {
+        "IPBlock": {"cidr": "Block of addresses, such as 10.0.0.0/8.", "except": "Smaller blocks left out of cidr."},
+        "IngressRule": {"host": "Host name, or *.name; all hosts when absent.", "http": "Paths of the host."},
+        "IngressTLS": {"hosts": "Hosts the certificate is for.", "secretName": "Secret with tls.crt and tls.key."},
+        "LabelSelector": _SELECTOR,
+        "RollingUpdateDeployment": _ROLLING,
+        "SecurityContext": _SECURITY,
+        "ServiceBackendPort": {"name": "Name of the Service's port.", "number": "Number of the Service's port."},
         **dict.fromkeys(("Pod", "Service", "Node", "Namespace", "Deployment", "ReplicaSet", "StatefulSet"), _OBJECT),
         **dict.fromkeys(("Ingress", "IngressClass", "NetworkPolicy", "Lease", "ServiceAccount"), _OBJECT),
         "ConfigMap": {**_OBJECT, **_DATA},
