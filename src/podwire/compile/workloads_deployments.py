@@ -13,11 +13,9 @@ Source: kubernetes ``pkg/controller/deployment``.
 from collections.abc import Mapping
 from functools import partial
 
-import msgspec
-
 from podwire.base import FieldPath, Origin, Ref
 from podwire.compile.context import Context
-from podwire.compile.names import suffix_of
+from podwire.compile.names import content_of, suffix_of
 from podwire.compile.statuses import owner_reference, parse_time, to_json
 from podwire.compile.workloads_deployment_status import Rollout, compile_deployment_status
 from podwire.compile.workloads_pods import PodCounts, removal_key, selector_json
@@ -108,8 +106,7 @@ def _essence(template: PodTemplateSpec) -> tuple[dict[str, str], dict[str, str],
 
 def template_hash(template: PodTemplateSpec) -> str:
     """``pod-template-hash``: a function of the template's content, up to 10 characters."""
-    bare = msgspec.json.encode(template, order="deterministic").decode()
-    return suffix_of(bare, length=10)
+    return suffix_of(content_of(template), length=10)
 
 
 def _creation(

@@ -18,7 +18,7 @@ import msgspec
 
 from podwire.base import FieldPath, Finding, Origin
 from podwire.compile.context import Context
-from podwire.compile.names import suffix_of
+from podwire.compile.names import content_of, suffix_of
 from podwire.compile.statuses import merge_status
 from podwire.compile.workloads_pods import available_at, create_pod, removal_key
 from podwire.kube import Pod, PodSpec, PodTemplateSpec, StatefulSet
@@ -87,8 +87,7 @@ def compile_stateful_set(
 
 def revision_name(value: StatefulSet) -> str:
     """``web-6d4b75c9f``: a function of the template's content."""
-    content = msgspec.json.encode(value.spec.template, order="deterministic").decode()
-    return f"{value.metadata.name}-{suffix_of(content, length=10)}"
+    return f"{value.metadata.name}-{suffix_of(content_of(value.spec.template), length=10)}"
 
 
 def ordinal_of(value: StatefulSet, pod: Pod) -> int | None:
