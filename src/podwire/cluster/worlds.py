@@ -73,7 +73,7 @@ async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[Sta
     planes = (ImageRule("podwire/*", ("true",), "simulated"),)
     settings = Settings(images=planes, planes=False)
     chance = FixedChance()
-    api = ApiSettings(advertise=settings.host_address, service_cidr=settings.service_cidr)
+    api = ApiSettings(addresses=(), service_cidr=settings.service_cidr)
     server = ApiServer(api, chance=chance)
     await server.start()
     source = EmbeddedSource(server)
