@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.kernel.node_world import (
     ORIGIN,
@@ -203,5 +204,23 @@ def test_containers_come_back_when_the_fork_server_is_killed(tmp_path: Path) -> 
         await world.until(lambda: world.facts[uid].containers[0].restarts == 1 and world.is_ready(uid))
         assert world.facts[uid].containers[0].last_exit_code == 137
         assert (await collect(world, uid, "echo", "back"))[1] == b"back\n"
+
+    run(test, tmp_path)
+
+
+def test_a_forced_deletion_does_not_wait_for_the_grace_period(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        uid = world.add("app", process("sh", "-c", "trap '' TERM; echo up; sleep 1000"), grace_seconds=1000)
+        await world.ready(uid)
+        async for _ in world.runtime.logs(uid, "", follow=True, previous=False):
+            break
+        world.pods[uid] = msgspec.structs.replace(world.pods[uid], terminating=True)
+        await world.apply()
+        await world.until(lambda: "Killing" in world.reasons())
+        assert not world.facts[uid].gone
+        del world.pods[uid]
+        await world.apply()
+        await world.until(lambda: world.facts[uid].gone)
+        assert world.facts[uid].containers[0].exit_code == 137
 
     run(test, tmp_path)

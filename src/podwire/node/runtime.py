@@ -186,9 +186,13 @@ class NodeRuntime:
         wanted = {pod.uid: pod for pod in plan.pods.values()}
         for uid, runner in self._pods.items():
             pod = wanted.get(uid)
-            if not runner.stopping and (pod is None or pod.terminating or pod.node != runner.unit.node):
-                grace = pod.grace_seconds if pod is not None else runner.unit.grace_seconds
-                self._spawn(self._remove(uid, grace))
+            if runner.stopping:
+                # Once terminating, the API forgets a pod before its end only when somebody forced it.
+                if runner.unit.terminating and (pod is None or pod.grace_seconds == 0):
+                    self._spawn(runner.kill())
+            elif pod is None or pod.terminating or pod.node != runner.unit.node:
+                runner.context.unit = pod or runner.unit
+                self._spawn(self._remove(uid, runner.unit.grace_seconds))
         for uid in [uid for uid in self._refused if uid not in wanted]:
             del self._refused[uid]
         self._gone &= set(wanted)
