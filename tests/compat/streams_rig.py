@@ -57,8 +57,8 @@ class Session:
     def kill(self) -> None:
         self.killed = True
         self._pump.cancel()
-        if self.process.returncode is None:
-            self.process.kill()
+        # Ends the process and lets go of its pipes; the public way waits for output nobody reads.
+        self.process._transport.close()  # type: ignore[attr-defined]
 
 
 class Backend:

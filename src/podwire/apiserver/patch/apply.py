@@ -145,7 +145,7 @@ def _attempt(kind_name: str, config: Json, live: Json, *, entries: list[Json], o
     reset = reset_fields(kind_name, options.subresource)
     mine = exclude(own(schema, config) or {}, reset)
     merged = merge(schema, live, config)
-    new = _pruned(schema, merged, last, [mine, *(entry["fieldsV1"] for entry in others)])
+    new = _pruned(schema, config, merged, last=last, managed=[mine, *(entry["fieldsV1"] for entry in others)])
     changed, removed = changes(kind_name, live, new, options.subresource)
     if not options.force:
         _find_conflicts(others, changed)
@@ -154,14 +154,15 @@ def _attempt(kind_name: str, config: Json, live: Json, *, entries: list[Json], o
     if options.field_manager == "kubectl":
         new = _with_last_applied(new, config)
     stripped = difference(mine, dict(STRIPPED))
+    if last is not None and last["fieldsV1"] == stripped and with_entries(new, in_order([*others, last])) == live:
+        return live
     if stripped:
-        same = last is not None and last["fieldsV1"] == stripped and not changed and not removed
-        others.append(last if same and last else make_entry(owner, version, options.now, stripped))
+        others.append(make_entry(owner, version, options.now, stripped))
     new = with_entries(new, in_order(others))
     return live if new == live else new
 
 
-def _pruned(schema: Schema, merged: Json, last: Json | None, managed: list[Fields]) -> Json:
+def _pruned(schema: Schema, config: Json, merged: Json, *, last: Json | None, managed: list[Fields]) -> Json:
     """``merged`` without what the manager owned last time, that nobody owns now (rule 1)."""
     before: Fields = last["fieldsV1"] if last is not None else {}
     if not before or not difference(before, managed[0]):
@@ -177,7 +178,8 @@ def _pruned(schema: Schema, merged: Json, last: Json | None, managed: list[Field
     # What goes must have been the manager's own: items it never mentioned stay (addBackDanglingItems).
     left = ensure_named(schema, own(schema, pruned) or {})
     doomed = intersection(difference(everything, left), mentioned)
-    result: Json = remove(schema, merged, doomed) or {}
+    # Containers emptied on the way, but named in the configuration, come back: what is applied is there.
+    result: Json = merge(schema, remove(schema, merged, doomed) or {}, config)
     return result
 
 

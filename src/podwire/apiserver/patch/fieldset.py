@@ -47,9 +47,9 @@ def union(left: Fields, right: Fields) -> Fields:
 def _union_node(left: Fields, right: Fields) -> Fields:
     if left and right:
         return union(left, right)
-    if left:
-        return left if "." in left else {".": {}, **left}
-    return right if not right or "." in right else {".": {}, **right}
+    if not right:
+        return left if not left or "." in left else {".": {}, **left}
+    return right if "." in right else {".": {}, **right}
 
 
 def difference(left: Fields, right: Fields) -> Fields:

@@ -8,7 +8,8 @@
 Spec: structured-merge-diff typed/{tofieldset,compare,merge,remove}.go.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -190,13 +191,18 @@ def _compare_member(element: str, left: Group | None, right: Group | None, into:
         elif left:
             removed[element] = {}
             if right:
-                changed[element] = whole(schema, right[0], named=False)
+                changed[element] = _item(whole(schema, right[0], named=False))
         return
     added, gone = compare(schema, left[0] if left else ABSENT, right[0] if right else ABSENT)
     if added is not None:
-        changed[element] = added
+        changed[element] = _item(added) if left is None and element[0] == "k" else added
     if gone is not None:
         removed[element] = gone
+
+
+def _item(node: Fields) -> Fields:
+    """The node of a list item that is new: a member itself."""
+    return node if not node or "." in node else {".": {}, **node}
 
 
 def merge(schema: Schema, live: Any, config: Any) -> Any:
@@ -233,14 +239,9 @@ def _merge_list(schema: Schema, live: tuple[list[str], list[Any]], config: tuple
     (left, left_items), (right, right_items) = live, config
     below = schema.item or ANY
     wanted = dict(zip(right, right_items, strict=True))
-    known = {e: i for e, i in zip(left, left_items, strict=True) if left.count(e) == 1} if len(left) < 64 else {}
-    if not known:
-        seen: dict[str, int] = {}
-        for element in left:
-            seen[element] = seen.get(element, 0) + 1
-        known = {e: i for e, i in zip(left, left_items, strict=True) if seen[e] == 1}
-    in_left = set(left)
-    shared = [element for element in right if element in in_left]
+    times = Counter(left)
+    known = {e: i for e, i in zip(left, left_items, strict=True) if times[e] == 1}
+    shared = [element for element in right if element in times]
     out: list[Any] = []
     done: set[str] = set()
     i = j = at = 0
@@ -309,15 +310,11 @@ def ensure_named(schema: Schema, fields: Fields) -> Fields:
 
 def without_nulls(value: Any) -> Any:
     """``value`` without null members of objects; the same object when there are none."""
-    return _drop(value, lambda child: child is None)
-
-
-def _drop(value: Any, unwanted: Callable[[Any], bool]) -> Any:
     if isinstance(value, dict):
-        kept = {name: _drop(child, unwanted) for name, child in value.items() if not unwanted(child)}
+        kept = {name: without_nulls(child) for name, child in value.items() if child is not None}
         same = len(kept) == len(value) and all(kept[name] is value[name] for name in kept)
         return value if same else kept
     if isinstance(value, list):
-        items = [_drop(child, unwanted) for child in value]
+        items = [without_nulls(child) for child in value]
         return value if all(a is b for a, b in zip(items, value, strict=True)) else items
     return value

@@ -81,10 +81,11 @@ async def run_session(session: ExecSession, options: CommandOptions, send: Send,
     except ConnectionError:
         return None
     finally:
+        # A client that leaves cancels this very task, perhaps twice: what must happen comes before the first wait.
         for task in (output, left):
             task.cancel()
-        await asyncio.gather(output, left, return_exceptions=True)
         await end(session)
+        await asyncio.gather(output, left, return_exceptions=True)
 
 
 async def _carry_output(session: ExecSession, options: CommandOptions, send: Send) -> Json:
@@ -100,11 +101,11 @@ async def _carry_output(session: ExecSession, options: CommandOptions, send: Sen
 
 
 async def end(session: ExecSession) -> None:
-    """End it; a command that has ended does not mind."""
+    """End it, even when this task is cancelled meanwhile; a command that has ended does not mind."""
     with suppress(PodwireError, OSError):
         result = session.kill()
         if inspect.isawaitable(result):
-            await result
+            await asyncio.shield(asyncio.ensure_future(result))
 
 
 async def feed(session: ExecSession, data: bytes) -> None:

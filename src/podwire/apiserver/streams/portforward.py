@@ -104,8 +104,8 @@ async def copy_both(backend: PodBackend, uid: str, port: int, *, read: Read, wri
         return f"error forwarding port {port} to pod {uid}: {error}"
     finally:
         sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
         writer.close()
+        await asyncio.gather(sending, return_exceptions=True)
     return ""
 
 

@@ -25,7 +25,7 @@ from podwire.apiserver.streams.command import (
 )
 from podwire.apiserver.streams.mux import Connection, Stream
 from podwire.apiserver.streams.outcome import encode
-from podwire.apiserver.streams.takeover import Taken, Wire, take_over
+from podwire.apiserver.streams.takeover import Taken, take_over
 
 PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 OPEN_SECONDS = 30.0
@@ -47,15 +47,11 @@ async def serve_spdy(request: BaseRequest, uid: str, backend: PodBackend, option
     try:
         await _serve(connection, session, options, protocol=protocol, running=running)
     finally:
+        wire.close()
+        running.cancel()
         await end(session)
-        await _close(wire, running)
+        await asyncio.gather(running, return_exceptions=True)
     return Taken()
-
-
-async def _close(wire: Wire, running: "asyncio.Future[None]") -> None:
-    wire.close()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
 
 
 def choose(request: BaseRequest) -> str:
