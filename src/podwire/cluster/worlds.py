@@ -1,23 +1,28 @@
 """Where a question takes its world from: a folder of manifests, a running podwire, or any cluster by kubeconfig."""
 
-import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from podwire.base import Finding, Ref
+from podwire.client import ApiError
 from podwire.client.kubeconfig import Access
 from podwire.client.rest import RestClient
 from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import NodeLayout, system_objects
-from podwire.compile import compile_plans
-from podwire.engine import Engine, Slot, State, waiting_for
+from podwire.compile import Compiler, compile_plans
+from podwire.engine import State
 from podwire.kube.manifest import read_manifests
-from podwire.planes.api import ApiDriver
+from podwire.plan import Fact
 from podwire.snapshot import ImageRule, Owned, Settings, SnapshotBuilder
+
+if TYPE_CHECKING:
+    from podwire.apiserver.server import ApiServer
+    from podwire.cluster.adapter import EmbeddedSource
 
 Json = dict[str, Any]
 OBSERVED_KINDS = (
@@ -28,7 +33,7 @@ OBSERVED_KINDS = (
 
 CERTIFICATE_CODES = "PW50"
 SUFFIXES = (".yaml", ".yml", ".json")
-SETTLE_SECONDS = 30.0
+MAX_ROUNDS = 50
 
 
 def read_paths(paths: Sequence[Path]) -> tuple[list[Json], tuple[Finding, ...]]:
@@ -62,45 +67,67 @@ def _unreadable(file: Path, error: Exception) -> Finding:
 async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[State, tuple[Finding, ...]]:
     """Bring the objects up on simulated nodes: the same API server, controllers and compiler, no packets.
 
-    Clock and chance are fixed, so equal manifests give equal answers.
+    Clock and chance are fixed and the loop goes in lockstep, so equal manifests give equal answers.
     """
     from podwire.apiserver.chance import FixedChance
     from podwire.apiserver.server import ApiServer, ApiSettings
     from podwire.cluster.adapter import EmbeddedSource, apply_objects
-    from podwire.node.fake import FakeNodeRuntime
-    from podwire.planes.envoy.fake import FakeEnvoy
 
+    chance = FixedChance()
     planes = (ImageRule("podwire/*", ("true",), "simulated"),)
     settings = Settings(images=planes, planes=False)
-    chance = FixedChance()
-    api = ApiSettings(addresses=(), service_cidr=settings.service_cidr)
-    server = ApiServer(api, chance=chance)
+    server = ApiServer(ApiSettings(addresses=(), service_cidr=settings.service_cidr), chance=chance)
     await server.start()
     source = EmbeddedSource(server)
-    engine = Engine(source, settings=settings, clock=lambda: chance.now().timestamp())
-    engine.add(
-        (
-            Slot("nodes", lambda plans: plans.nodes, FakeNodeRuntime(engine.report)),
-            Slot("envoy", lambda plans: plans.routes, FakeEnvoy(engine.report)),
-            Slot("api", lambda plans: plans.writes, ApiDriver(source, engine.report)),
-        )
-    )
-    running = asyncio.create_task(engine.run())
     try:
         await apply_objects(server, system_objects(settings, NodeLayout(nodes=nodes), version="offline"))
         findings = await apply_objects(server, objects)
-        waiter = asyncio.create_task(engine.wait_until(lambda s: not waiting_for(s.snapshot, s.plans)))
-        await asyncio.wait({waiter, running}, timeout=SETTLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        if running.done():
-            await running
-        assert engine.state is not None
-        return engine.state, findings
+        state = await _settle(server, source, settings, now=chance.now().timestamp())
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
         await source.close()
         await server.stop()
+    return state, findings
+
+
+async def _settle(server: "ApiServer", source: "EmbeddedSource", settings: Settings, *, now: float) -> State:
+    """Compile and write until there is nothing more to write, or after :data:`MAX_ROUNDS`."""
+    from podwire.node.fake import FakeNodeRuntime
+    from podwire.planes.envoy.fake import FakeEnvoy
+
+    builder, compiler = SnapshotBuilder(settings), Compiler()
+    news: list[bool] = []
+
+    def report(key: str, fact: Fact) -> None:
+        news.append(builder.observe(key, fact))
+
+    runtime, proxy = FakeNodeRuntime(report), FakeEnvoy(report)
+    for _ in range(MAX_ROUNDS):
+        _refill(builder, server.list_all()[0])
+        snapshot = builder.snapshot(now)
+        plans = compiler.compile(snapshot).plans
+        news.clear()
+        await runtime.apply(plans.nodes)
+        await proxy.apply(plans.routes)
+        for write in plans.writes.writes.values():
+            with suppress(ApiError):  # refused or outdated: the next round decides anew
+                await source.write(write)
+        if not plans.writes.writes and not any(news):
+            break
+    return State(snapshot, plans)
+
+
+def _refill(builder: SnapshotBuilder, objects: Sequence[Json]) -> None:
+    """Everything there is now, and nothing else."""
+    present = {(value["kind"], _key(value)) for value in objects}
+    for kind, key in builder.keys() - present:
+        builder.remove(kind, key)
+    for value in objects:
+        builder.put(value)
+
+
+def _key(value: Json) -> str:
+    meta = value["metadata"]
+    return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
 async def observed_world(access: Access, settings: Settings, *, secrets: bool = False) -> tuple[State, tuple[str, ...]]:

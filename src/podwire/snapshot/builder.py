@@ -54,6 +54,10 @@ class SnapshotBuilder:
         if key in self._tables.get(kind, {}):
             del self._writable(kind)[key]
 
+    def keys(self) -> set[tuple[str, str]]:
+        """Kind and key of every object known."""
+        return {(kind, key) for kind, table in self._tables.items() for key in table}
+
     def observe(self, key: str, fact: Fact) -> bool:
         """Take in one fact; False when it says nothing new."""
         old = self._facts
