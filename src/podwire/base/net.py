@@ -85,7 +85,7 @@ class PortSet(msgspec.Struct, frozen=True, order=True):
         """Whether the set holds ``port``."""
         return any(span.first <= port <= span.last for span in self.spans)
 
-    def __iter__(self) -> Iterator[PortSpan]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[PortSpan]:
         """The spans, in order."""
         return iter(self.spans)
 

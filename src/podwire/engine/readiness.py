@@ -32,7 +32,10 @@ def waiting_for(snapshot: Snapshot, plans: Plans) -> tuple[Waiting, ...]:
 
 
 def _workloads(snapshot: Snapshot) -> Iterator[Waiting]:
-    values = (*snapshot.all(Deployment).values(), *snapshot.all(StatefulSet).values())
+    values: tuple[Deployment | StatefulSet, ...] = (
+        *snapshot.all(Deployment).values(),
+        *snapshot.all(StatefulSet).values(),
+    )
     for value in values:
         wanted = 1 if value.spec.replicas is None else value.spec.replicas
         have, status = len(_pods_below(snapshot, value)), value.status
