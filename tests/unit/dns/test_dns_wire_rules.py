@@ -91,6 +91,7 @@ OPT = b"\0\0\x29\x04\xd0\0\0\0\0\0\0"
         replaced(10, b"\0\1") + OPT[:-2] + b"\0\6\0\x0a\0\x09ab",
         replaced(10, b"\0\1") + OPT[:-2] + b"\0\x09",
     ],
+    ids=lambda packet: str(len(packet)),  # message ids are random, test ids must not be
 )
 def test_malformed_messages(responder: Responder, packet: bytes) -> None:
     reply = responder.reply(packet)
