@@ -138,7 +138,7 @@ def main() -> int:
         requests_are_balanced(walk)
         ingress_answers(walk, ingress_address(lines))
         forbidden_is_blocked(walk)
-        return finish(walk, up)
+        return finish(walk, up, kubeconfig=lines[-1].split()[-1])
     except KeyboardInterrupt:
         return 130
     finally:
@@ -148,14 +148,14 @@ def main() -> int:
         Path(certificate()).unlink(missing_ok=True)
 
 
-def finish(walk: Walk, up: "subprocess.Popen[str]") -> int:
+def finish(walk: Walk, up: "subprocess.Popen[str]", *, kubeconfig: str) -> int:
     """Say how it went; on a terminal, stay."""
     for problem in walk.problems:
         print(f"problem: {problem}", file=sys.stderr)
     if not walk.problems:
         print("\nEvery step did what it should.", flush=True)
     if sys.stdin.isatty() and sys.stdout.isatty():
-        print(f"\nIt stays up until Ctrl-C. In another terminal: export KUBECONFIG=$(podwire kubeconfig --name {NAME})")
+        print(f"\nIt stays up until Ctrl-C. In another terminal: export KUBECONFIG={kubeconfig}")
         try:
             up.wait()
         except KeyboardInterrupt:
