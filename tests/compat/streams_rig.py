@@ -165,14 +165,16 @@ class Rig:
     def environment(self, **more: str) -> dict[str, str]:
         return {**os.environ, "HOME": str(self.directory), **more}
 
-    def kubectl(self, *words: str, stdin: bytes | None = None, **env: str) -> subprocess.CompletedProcess[bytes]:
+    def kubectl(
+        self, *words: str, stdin: bytes | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             self.command(*words),
             input=stdin,
             capture_output=True,
             timeout=60,
             check=False,
-            env=self.environment(**env),
+            env=self.environment(**(env or {})),
         )
 
     def credentials(self) -> tuple[str, Path, Path, Path]:

@@ -42,7 +42,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 @CARRIERS
 def test_exec_prints_both_streams_and_passes_the_exit_code_on(rig: Rig, env: dict[str, str]) -> None:
-    done = rig.kubectl("exec", "one", "--", "sh", "-c", "echo out; echo err >&2; exit 3", **env)
+    done = rig.kubectl("exec", "one", "--", "sh", "-c", "echo out; echo err >&2; exit 3", env=env)
     assert done.stdout == b"out\n"
     assert done.stderr.startswith(b"err\n")
     assert done.returncode == 3
@@ -51,20 +51,20 @@ def test_exec_prints_both_streams_and_passes_the_exit_code_on(rig: Rig, env: dic
 @CARRIERS
 def test_exec_carries_input_and_its_end(rig: Rig, env: dict[str, str]) -> None:
     data = os.urandom(700_000)
-    done = rig.kubectl("exec", "-i", "one", "--", "sha256sum", stdin=data, **env)
+    done = rig.kubectl("exec", "-i", "one", "--", "sha256sum", stdin=data, env=env)
     wanted = subprocess.run(["sha256sum"], input=data, capture_output=True, check=True).stdout
     assert (done.returncode, done.stdout) == (0, wanted)
 
 
 @CARRIERS
 def test_exec_carries_much_output_whole(rig: Rig, env: dict[str, str]) -> None:
-    done = rig.kubectl("exec", "one", "--", "head", "-c", "5000000", "/dev/zero", **env)
+    done = rig.kubectl("exec", "one", "--", "head", "-c", "5000000", "/dev/zero", env=env)
     assert (done.returncode, len(done.stdout)) == (0, 5_000_000)
 
 
 @CARRIERS
 def test_attach(rig: Rig, env: dict[str, str]) -> None:
-    done = rig.kubectl("attach", "-i", "one", stdin=b"hello\n", **env)
+    done = rig.kubectl("attach", "-i", "one", stdin=b"hello\n", env=env)
     assert done.stdout == b"attached\nhello\n", done.stderr
 
 
@@ -91,9 +91,22 @@ def test_a_terminal_has_a_size(rig: Rig, env: dict[str, str]) -> None:
 
 @CARRIERS
 def test_a_container_that_does_not_run_is_named(rig: Rig, env: dict[str, str]) -> None:
-    done = rig.kubectl("exec", "quiet", "--", "true", **env)
+    done = rig.kubectl("exec", "quiet", "--", "true", env=env)
     assert done.returncode == 1
     assert b'container "silent" is not running' in done.stderr
+
+
+@CARRIERS
+def test_cp_both_ways(rig: Rig, tmp_path: Path, env: dict[str, str]) -> None:
+    data = os.urandom(300_000)
+    (tmp_path / "here").write_bytes(data)
+    (tmp_path / "there").mkdir()
+    done = rig.kubectl("cp", str(tmp_path / "here"), f"one:{tmp_path}/there/copy", env=env)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "there" / "copy").read_bytes() == data
+    done = rig.kubectl("cp", f"one:{tmp_path}/there/copy", str(tmp_path / "back"), env=env)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "back").read_bytes() == data
 
 
 def test_leaving_ends_the_command(rig: Rig) -> None:

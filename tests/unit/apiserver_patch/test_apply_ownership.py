@@ -262,6 +262,17 @@ def test_kubectl_does_not_conflict_with_its_client_side_past() -> None:
     assert 'conflict with "scaler" using apps/v1: .spec.replicas' in error.message
 
 
+def test_equal_quantities_do_not_conflict() -> None:
+    def limits(cpu: Any) -> Json:
+        return deployment(**containers({"name": "w", "resources": {"limits": {"cpu": cpu}}}))
+
+    made = apply(limits(1), None)
+    assert made["spec"]["template"]["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "1"}}
+    shared = apply(limits("1000m"), made, manager="bob")
+    assert shared["spec"] == made["spec"]
+    refused(409, limits("2"), made, manager="bob")
+
+
 def test_null_clears_and_server_fields_are_nobody_s() -> None:
     config = config_map({"a": "1"}, creationTimestamp=None, namespace="n", uid="u")
     made = apply(config, None)
@@ -322,7 +333,7 @@ ENV: Any = st.fixed_dictionaries({"name": NAMES}, optional={"value": NAMES})
 OPTIONAL: Any = {
     "image": NAMES,
     "args": st.lists(NAMES, max_size=2),
-    "resources": st.fixed_dictionaries({"limits": st.dictionaries(NAMES, st.integers(0, 2), max_size=2)}),
+    "resources": st.fixed_dictionaries({"limits": st.dictionaries(NAMES, st.sampled_from("123"), max_size=2)}),
     "env": st.lists(ENV, max_size=2, unique_by=lambda item: item["name"]),
 }
 CONTAINER: Any = st.fixed_dictionaries({"name": NAMES}, optional=OPTIONAL)

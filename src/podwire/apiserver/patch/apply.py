@@ -30,7 +30,17 @@ from podwire.apiserver.patch.managers import (
     reset_fields,
     with_entries,
 )
-from podwire.apiserver.patch.typed import compare, elements, ensure_named, merge, own, remove, shape_of, without_nulls
+from podwire.apiserver.patch.typed import (
+    canonical,
+    compare,
+    elements,
+    ensure_named,
+    merge,
+    own,
+    remove,
+    shape_of,
+    without_nulls,
+)
 from podwire.kube.decode import type_errors, unknown_fields
 from podwire.kube.registry import KINDS
 from podwire.kube.schema import Schema, schema_of_kind
@@ -55,6 +65,7 @@ def apply_object(kind_name: str, config: Any, *, current: Json | None, options: 
     """
     check_manager(options.field_manager)
     _check_config(kind_name, config)
+    config = canonical(schema_of_kind(kind_name), config)
     live: Json = current or {}
     entries = entries_of(live)
     if current is not None and not entries:
@@ -214,6 +225,7 @@ def _last_applied_fields(kind_name: str, live: Json) -> Fields:
     if not isinstance(config, dict) or config.get("apiVersion") != KINDS[kind_name].api_version:
         return {}
     schema = schema_of_kind(kind_name)
+    config = canonical(schema, config)
     changed, removed = compare(schema, config, live)
     return difference(difference(own(schema, config) or {}, changed or {}), removed or {})
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from podwire.apiserver.patch.fieldset import Fields, is_member, node_of
+from podwire.kube.quantity import canonical_quantity
 from podwire.kube.schema import Schema
 
 Shape = Literal["map", "keyed", "set", "leaf"]
@@ -306,6 +307,23 @@ def ensure_named(schema: Schema, fields: Fields) -> Fields:
         if made is not None:
             out[element] = made
     return out
+
+
+def canonical(schema: Schema, value: Any) -> Any:
+    """``value`` with quantities as the server stores them (``cpu: 1`` is ``"1"``), so that equal ones do not conflict.
+
+    kube-apiserver leaves them as they are written, and such conflicts are a known nuisance of it.
+    """
+    if isinstance(value, dict):
+        items = {name: canonical(child_of(schema, f"f:{name}"), child) for name, child in value.items()}
+        return value if all(items[name] is value[name] for name in items) else items
+    if isinstance(value, list):
+        entries = [canonical(schema.item or ANY, child) for child in value]
+        return value if all(a is b for a, b in zip(entries, value, strict=True)) else entries
+    if schema.format == "quantity" and schema.kind not in ("map", "list") and isinstance(value, str | int | float):
+        text = canonical_quantity(value)
+        return value if value == text else text
+    return value
 
 
 def without_nulls(value: Any) -> Any:

@@ -52,6 +52,7 @@ class Stream:
         self._room.set()
         self.ended = False
         self.closed = False
+        self._cut = False
 
     async def read(self) -> bytes:
         """The next bytes; empty at the end."""
@@ -67,7 +68,9 @@ class Stream:
         return data
 
     async def write(self, data: bytes) -> None:
-        """Send bytes. After :meth:`close` or a reset they are dropped."""
+        """Send bytes; after :meth:`close` they are dropped. Raises :class:`ConnectionResetError` when it was cut."""
+        if self._cut:
+            raise ConnectionResetError("the stream has been reset")
         if data and not self.closed:
             await self._write(data_frames(self.number, data))
 
@@ -91,7 +94,7 @@ class Stream:
 
     def cut(self) -> None:
         """Both halves are over (for :class:`Connection`)."""
-        self.ended = self.closed = True
+        self.ended = self.closed = self._cut = True
         self._room.set()
         self._changed.set()
 

@@ -4,6 +4,8 @@
    streams with one ``requestID``: ``error`` (text is a failure) and ``data``.
 2. WebSocket ``v4.channel.k8s.io`` with ``?ports=80``: port number i has channels 2i (data) and 2i+1 (error); the first
    message on each is the port, little-endian. The socket closes when all connections are over.
+3. A client that has ended its half gets the rest of the answer, for :data:`HALF_CLOSED_SECONDS`. kubectl does not tell
+   half a close from a whole one (docs/lab/2026-11-24-kubectl-streams.md); containerd allows one second.
 
 Spec: KEP-4006; kubernetes staging/src/k8s.io/kubelet/pkg/cri/streaming/portforward/{httpstream,websocket}.go.
 """
@@ -31,6 +33,7 @@ CHANNELS = ("v4.channel.k8s.io",)
 COPY_BYTES = 32 * 1024
 MAX_PORTS = 64
 MAX_WAITING = 32
+HALF_CLOSED_SECONDS = 30.0
 
 Read = Callable[[], Awaitable[bytes]]
 Write = Callable[[bytes], Awaitable[None]]
@@ -88,9 +91,10 @@ def read_ports(values: list[str]) -> list[int]:
 
 
 async def copy_both(backend: PodBackend, uid: str, port: int, *, read: Read, write: Write) -> str:
-    """Connect and carry bytes until the pod's side has ended; the failure's text, empty when there was none.
+    """Connect and carry bytes until the pod's side has ended (rule 3); the failure's text, empty when there was none.
 
-    The client's end is passed on as the end of our sending half; the pod may still answer.
+    The client's end is passed on as the end of our sending half. Raises :class:`ConnectionError` when the client has
+    gone.
     """
     try:
         reader, writer = await backend.connect(uid, port)
@@ -98,15 +102,32 @@ async def copy_both(backend: PodBackend, uid: str, port: int, *, read: Read, wri
         return f"error forwarding port {port} to pod {uid}: {error}"
     sending = asyncio.ensure_future(_send(read, writer))
     try:
-        while data := await reader.read(COPY_BYTES):
-            await write(data)
-    except OSError as error:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as limit:
+                sending.add_done_callback(lambda _: _limit(limit))
+                while data := await _receive(reader):
+                    await write(data)
+    except PodwireError as error:
         return f"error forwarding port {port} to pod {uid}: {error}"
     finally:
         sending.cancel()
         writer.close()
         await asyncio.gather(sending, return_exceptions=True)
     return ""
+
+
+def _limit(limit: asyncio.Timeout) -> None:
+    """Rule 3, from now on."""
+    with suppress(RuntimeError):  # everything is over already
+        limit.reschedule(asyncio.get_running_loop().time() + HALF_CLOSED_SECONDS)
+
+
+async def _receive(reader: asyncio.StreamReader) -> bytes:
+    """Bytes from the pod. Raises :class:`PodwireError` when its connection breaks."""
+    try:
+        return await reader.read(COPY_BYTES)
+    except OSError as error:
+        raise PodwireError(str(error)) from error
 
 
 async def _send(read: Read, writer: asyncio.StreamWriter) -> None:
@@ -161,11 +182,12 @@ async def _forward(connection: Connection, pair: dict[str, Stream], uid: str, ba
     error, data = pair["error"], pair["data"]
     text = data.headers.get("port", "")
     port = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
-    with suppress(ConnectionError):
-        if 0 < port < 1 << 16:
+    failure = "" if 0 < port < 1 << 16 else f'unable to parse "{text}" as a port'
+    if not failure:
+        with suppress(ConnectionError):
             failure = await copy_both(backend, uid, port, read=data.read, write=data.write)
-        else:
-            failure = f'unable to parse "{text}" as a port'
+    with suppress(ConnectionError):
+        # The client waits for the end of both, even of one it has reset.
         if failure:
             await error.write(failure.encode())
         await error.close()

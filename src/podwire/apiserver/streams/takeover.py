@@ -47,6 +47,8 @@ class Wire:
 
     async def write(self, data: bytes) -> None:
         """Send, and wait until the peer can take more. Raises :class:`ConnectionError`."""
+        if self._writer.is_closing():
+            raise ConnectionResetError("the client has gone")
         self._writer.write(data)
         await self._writer.drain()
 
