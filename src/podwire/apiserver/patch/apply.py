@@ -65,7 +65,7 @@ def apply_object(kind_name: str, config: Any, *, current: Json | None, options: 
     """
     check_manager(options.field_manager)
     _check_config(kind_name, config)
-    config = canonical(schema_of_kind(kind_name), config)
+    config = canonical(schema_of_kind(kind_name), {**config, "metadata": config.get("metadata") or {}})
     live: Json = current or {}
     entries = entries_of(live)
     if current is not None and not entries:

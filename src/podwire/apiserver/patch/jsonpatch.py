@@ -120,7 +120,7 @@ def _index(text: str, last: int) -> int:
 def _edit(node: Any, tokens: list[str], edit: Edit) -> Any:
     """``node`` with its container at ``tokens[:-1]`` edited; iterative, because a path may be long."""
     if not tokens:
-        return edit({"": node}, "")[""]
+        return edit({"": node}, "").get("")  # nothing is left of a document that was removed
     trail = [node]
     for token in tokens[:-1]:
         trail.append(_child(trail[-1], token))
