@@ -11,7 +11,9 @@ Rules (services P1 to P19, network policy N12, N16 to N18):
 2. From inside the cluster, external addresses and NodePorts short-circuit to Cluster semantics (P6).
 3. With Cluster policy a connection by NodePort, load balancer or external address is masqueraded when it leaves the
    translating node; a destination on that same node still sees the client (the policy hook runs before masquerade).
-4. The host reaches load balancer addresses and NodePorts through nodes; it has no route to pods or cluster IPs.
+4. A node is inside for its own NodePorts and for virtual addresses, which it translates itself. Another node's
+   NodePort sees it as a foreign address: external. What comes back to it from there is no longer its own traffic.
+5. The host reaches load balancer addresses and NodePorts through nodes; it has no route to pods or cluster IPs.
 """
 
 from ipaddress import ip_address
@@ -78,7 +80,8 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
     if at_node and (leg.protocol, leg.port) in world.units_by_node_port:
         by_port = world.units_by_node_port[leg.protocol, leg.port]
         hop = _service_hop(by_port, f"NodePort {leg.port} on {at_node}", "nodePort")
-        return by_port, ("shortcut" if inside else "external"), at_node, (hop,)
+        short = source.pod is not None or source.node == at_node
+        return by_port, ("shortcut" if short else "external"), at_node, (hop,)
     if address in world.virtual_addresses:
         if not inside and address in world.virtual_addresses[address].cluster_ips:
             return _ends(leg, "unknown", f"{HOST_ROUTES} cluster IPs", "PW6030")
@@ -185,7 +188,8 @@ def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: 
         hops = (*hops, Hop("nat", "allowed", f"source becomes {seen} on leaving node {leg.translated_on}"))
     if pod == leg.source.pod and seen in leg.source.addresses:
         return _listen(world, leg, pod, hops)
-    own_node = not leg.source.pod and leg.source.node == subject.node
+    # Rule 4: only what the node sends itself, not what another node translated and sent back, skips forward (N17).
+    own_node = not leg.source.pod and leg.source.node == subject.node and leg.translated_on in ("", subject.node)
     if not own_node:
         ingress = _policy_hop(world, pod, "ingress", peer=seen, protocol=leg.protocol, port=leg.port)
         hops = (*hops, ingress)

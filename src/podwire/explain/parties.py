@@ -25,7 +25,7 @@ class Unclear(ValueError):
 
 
 def parse_source(world: World, text: str) -> tuple[Party, tuple[str, ...]]:
-    """``host``, ``ns/pod``, ``ns/deploy/name`` (any of its pods), or ``ns/name`` of a workload. With assumptions."""
+    """``host``, ``node/NAME``, ``ns/pod``, ``ns/deploy/name`` (any of its pods) or ``ns/name``, with assumptions."""
     if text == "host":
         return world.host_party(), ()
     parts = text.split("/")
@@ -40,6 +40,9 @@ def parse_source(world: World, text: str) -> tuple[Party, tuple[str, ...]]:
         raise Unclear(f"{text!r} is no source: write host, NAMESPACE/POD or NAMESPACE/deploy/NAME")
     if world.snapshot.get(Pod, *parts) is not None:
         return _pod(world, *parts), ()
+    machine = world.node_party(parts[1]) if parts[0] == "node" else None
+    if machine is not None:
+        return machine, ()
     return _any_pod(world, *parts)
 
 
@@ -64,7 +67,8 @@ def _any_pod(world: World, namespace: str, name: str) -> tuple[Party, tuple[str,
 
 
 def parse_target(world: World, text: str) -> Target:
-    """A URL, ``udp://host:port``, ``host:port``, or ``ns/pod:port``."""
+    """A URL, ``udp://host:port``, ``host:port``, ``ns/pod:port``, ``node/name:port``, or a Service's own address:
+    ``ns/svc/name:port`` (cluster IP), ``ns/lb/name:port`` (load balancer)."""
     if "://" not in text:
         return _plain_target(world, text)
     url = urlsplit(text)
@@ -91,6 +95,23 @@ def _plain_target(world: World, text: str) -> Target:
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise Unclear(f"{text!r} is no target: write http://NAME:PORT/PATH, NAME:PORT or NAMESPACE/POD:PORT")
     if "/" in host:
-        namespace, _, name = host.partition("/")
-        host = _pod(world, namespace, name).addresses[0]
+        host = _place(world, host.split("/"))
     return Target(host, int(port))
+
+
+def _place(world: World, parts: list[str]) -> str:
+    """The address of ``node/NAME``, ``NAMESPACE/POD``, ``NAMESPACE/svc/NAME`` or ``NAMESPACE/lb/NAME``."""
+    match parts:
+        case [first, name] if first == "node" and (machine := world.node_party(name)) is not None:
+            return machine.addresses[0]
+        case [namespace, name]:
+            return _pod(world, namespace, name).addresses[0]
+        case [namespace, "svc" | "lb" as kind, name]:
+            service = Ref("Service", namespace, name)
+            units = [u for u in world.plans.services.ports.values() if u.service == service]
+            found = [a for u in units for a in (u.load_balancer_ips if kind == "lb" else u.cluster_ips)]
+            if found:
+                return found[0]
+            raise Unclear(f"Service {namespace}/{name} has no {'load balancer' if kind == 'lb' else 'cluster'} address")
+        case _:
+            raise Unclear(f"{'/'.join(parts)!r} is no place: write NAMESPACE/POD, node/NAME or NAMESPACE/svc/NAME")

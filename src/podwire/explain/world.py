@@ -94,6 +94,11 @@ class World:
             return None
         return Party(pod.key, (self.address_of(value.spec.node_name),), value.spec.node_name, None)
 
+    def node_party(self, name: str) -> Party | None:
+        """A program on a node, outside any pod; None when there is no such node."""
+        found = self.plans.services.nodes.get(name)
+        return Party(f"node/{name}", found.addresses, name) if found and found.addresses else None
+
     def host_party(self) -> Party:
         """The machine podwire runs on, outside the cluster."""
         return Party("host", (self.snapshot.settings.host_address,))

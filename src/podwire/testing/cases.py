@@ -13,11 +13,10 @@ from podwire.base import Finding
 from podwire.cluster.worlds import offline_world, read_paths
 from podwire.engine import State
 from podwire.explain import Trace, World, format_trace, parse_source, parse_target, resolve, trace
-from podwire.plan import pod_netns
 from podwire.plan.text import format_plans
 from podwire.testing.clusters import running_cluster
 from podwire.testing.probes import Observation, Probe, send_probes
-from podwire.testing.promise import NETNS, agrees, predicted_by
+from podwire.testing.promise import agrees, netns_of, predicted_by
 
 GOLDENS = ("plan.txt", "traces.golden", "findings.txt")
 
@@ -75,9 +74,7 @@ async def _send(state: State, case: Path) -> list[str]:
         reached = resolve(world, source, parse_target(world, question.target))
         if reached is None:
             continue
-        pod = world.subject(source.pod)
-        netns = f"{NETNS}/{pod_netns(state.snapshot.settings.cluster, pod.pod, pod.uid)}" if pod else ""
-        probe = Probe(netns, reached.host, reached.port, reached.protocol)
+        probe = Probe(netns_of(world, source), reached.host, reached.port, reached.protocol)
         sent[probe] = (question, predicted_by(_ask(world, question)))
     for probe, observed in (await send_probes(list(sent))).items():
         question, predicted = sent[probe]

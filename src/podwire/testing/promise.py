@@ -13,7 +13,7 @@ from podwire.base import Ref
 from podwire.engine import State
 from podwire.explain import Party, Target, Trace, World, trace
 from podwire.kube import Pod
-from podwire.plan import node, pod_netns
+from podwire.plan import node, node_netns, pod_netns
 from podwire.testing.probes import Observation, Probe, send_probes
 
 NETNS = "/run/netns"
@@ -57,7 +57,7 @@ def agrees(predicted: frozenset[Observation], observed: Observation) -> bool:
 
 
 def make_cases(state: State) -> Iterator[Case]:
-    """Every pod and the host as a source, every address and port somebody could mean as a destination.
+    """Every pod, every node and the host as a source, every address and port somebody could mean as a destination.
 
     The host asks for addresses it has a route to: where else its packets go is the business of its own network.
     """
@@ -65,7 +65,7 @@ def make_cases(state: State) -> Iterator[Case]:
     outside = sorted(set(_outside_targets(world)))
     targets = sorted({*_inside_targets(world), *outside})
     for source, netns in _sources(world):
-        for address, port, protocol in targets if source.pod else outside:
+        for address, port, protocol in targets if source.node else outside:
             target = Target(address, port, protocol)  # type: ignore[arg-type]
             predicted = predicted_by(trace(world, source, target))
             yield Case(source, target, Probe(netns, address, port, protocol), predicted)
@@ -78,13 +78,21 @@ def predicted_by(found: Trace) -> frozenset[Observation]:
     )
 
 
-def _sources(world: World) -> Iterator[tuple[Party, str]]:
+def netns_of(world: World, source: Party) -> str:
+    """The namespace a party's packets come from; empty for the host."""
     cluster = world.snapshot.settings.cluster
-    for pod in world.plans.policy.pods.values():
-        party = world.pod_party(pod.pod)
+    pod = world.subject(source.pod)
+    if pod is not None:
+        return f"{NETNS}/{pod_netns(cluster, pod.pod, pod.uid)}"
+    return f"{NETNS}/{node_netns(cluster, source.node)}" if source.node else ""
+
+
+def _sources(world: World) -> Iterator[tuple[Party, str]]:
+    pods = (world.pod_party(pod.pod) for pod in world.plans.policy.pods.values())
+    nodes = (world.node_party(name) for name in world.plans.services.nodes)
+    for party in (*pods, *nodes, world.host_party()):
         assert party is not None
-        yield party, f"{NETNS}/{pod_netns(cluster, pod.pod, pod.uid)}"
-    yield world.host_party(), ""
+        yield party, netns_of(world, party)
 
 
 Place = tuple[str, int, str]

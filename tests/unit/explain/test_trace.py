@@ -119,3 +119,39 @@ def test_unclear_sources_say_what_would_be_clear(text: str) -> None:
 def test_unclear_targets(text: str) -> None:
     with pytest.raises(Unclear):
         parse_target(world(), text)
+
+
+NODE_PORT = (
+    service("a/np", "10.96.0.40", type="NodePort", ports=[{"port": 80, "protocol": "TCP", "nodePort": 30080}]),
+    endpoint_slice("a/np", endpoint("10.244.0.2", pod="a/web")),
+)
+
+
+def test_a_node_sends_to_its_own_pods_past_every_policy() -> None:
+    found = ask("node/node-1", "node/node-1:30080", *NODE_PORT, policy("a/deny", policyTypes=["Ingress"]))
+    assert found.verdict == "allowed"
+    assert "ingress" not in kinds(found)
+
+
+def test_what_another_node_sends_back_is_filtered_with_that_node_as_peer() -> None:
+    found = ask("node/node-1", "node/node-2:30080", *NODE_PORT, policy("a/deny", policyTypes=["Ingress"]))
+    assert found.verdict == "denied"
+    assert "10.89.0.11" in found.branches[0].hops[-1].text
+
+
+def test_another_nodes_local_node_port_sees_a_stranger() -> None:
+    local = service(
+        "a/np",
+        "10.96.0.40",
+        type="NodePort",
+        externalTrafficPolicy="Local",
+        ports=[{"port": 80, "protocol": "TCP", "nodePort": 30080}],
+    )
+    assert ask("node/node-1", "node/node-2:30080", local, NODE_PORT[1]).branches[0].observes == "dropped"
+    assert ask("node/node-2", "node/node-2:30080", local, NODE_PORT[1]).branches[0].observes == "connects"
+
+
+def test_targets_by_object() -> None:
+    assert ask("b/client", "a/svc/web:80").branches[0].observes == "connects"
+    with pytest.raises(Unclear, match="load balancer"):
+        ask("b/client", "a/lb/web:80")
