@@ -8,8 +8,8 @@ from typing import Any
 
 from podwire.apiserver.allocate import Allocator
 from podwire.apiserver.history import Item
+from podwire.apiserver.kinds import Kinds
 from podwire.apiserver.store import Store
-from podwire.kube.registry import KINDS
 
 Json = dict[str, Any]
 Place = tuple[str, str]
@@ -30,8 +30,9 @@ def owners(value: Json) -> list[Json]:
 class Objects:
     """Reads and writes of the head."""
 
-    def __init__(self, store: Store, allocator: Allocator) -> None:
+    def __init__(self, store: Store, allocator: Allocator, kinds: Kinds | None = None) -> None:
         """Index what the store holds."""
+        self.kinds = kinds or Kinds()
         self.store = store
         self.allocator = allocator
         self._dependents: dict[str, set[Place]] = {}
@@ -79,7 +80,7 @@ class Objects:
         self._epoch = self.store.epoch
         self._dependents, self._uids, self._members = {}, {}, {}
         self.allocator.reset()
-        for kind in KINDS:
+        for kind in self.store.head_kinds():
             for key, value in self.store.heads(kind):
                 self._index((kind, key), None, value)
 

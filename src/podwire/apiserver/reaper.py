@@ -25,7 +25,7 @@ from podwire.apiserver.chance import Chance, timestamp
 from podwire.apiserver.objects import Objects, Place, owners
 from podwire.apiserver.status import conflict, forbidden, not_found
 from podwire.apiserver.strategy import is_finished, with_meta
-from podwire.kube.registry import KINDS, Kind
+from podwire.kube.registry import Kind
 
 Json = dict[str, Any]
 
@@ -73,11 +73,11 @@ class Reaper:
     def delete(self, kind: Kind, key: str, options: DeleteOptions) -> Deleted:
         """Delete one object. Raises 404, 409 (a precondition failed), 403 (a namespace that stays)."""
         name = key.rpartition("/")[2]
-        value = self._objects.get(kind.name, key)
+        value = self._objects.get(kind.stored, key)
         if value is None:
             raise not_found(kind, name)
         _check(kind, value, options)
-        if kind.name == "Namespace" and name in PERMANENT_NAMESPACES:
+        if kind.stored == "Namespace" and name in PERMANENT_NAMESPACES:
             raise forbidden(kind, name, "this namespace may not be deleted")
         marked = self._mark(kind, value, options)
         if options.dry_run:
@@ -86,7 +86,7 @@ class Reaper:
         if options.propagation == "Orphan":
             self._orphan(value["metadata"]["uid"])
         self._drain()
-        left = self._objects.store.head_item(kind.name, key)
+        left = self._objects.store.head_item(kind.stored, key)
         if not result.gone and left is None:  # its dependents went at once, and so did it
             return Deleted(result.value, self._objects.store.head_rv, True)
         return result if left is None else Deleted(left.value, left.rv, False)
@@ -102,7 +102,7 @@ class Reaper:
     def after_create(self, kind: Kind, key: str, value: Json) -> None:
         """Collect an object that was created for owners already gone (rule 2)."""
         if owners(value):
-            self._work.append(("collect", (kind.name, key)))
+            self._work.append(("collect", (kind.stored, key)))
             self._drain()
 
     # --- one object ---
@@ -124,7 +124,7 @@ class Reaper:
             marked = with_meta(
                 marked, deletionTimestamp=moment, deletionGracePeriodSeconds=grace, generation=generation
             )
-        if kind.name == "Namespace":
+        if kind.stored == "Namespace":
             marked = {**marked, "status": {**(value.get("status") or {}), "phase": "Terminating"}}
         return marked
 
@@ -133,17 +133,17 @@ class Reaper:
             return self._remove(kind, key)
         if marked == value:
             return Deleted(value, int(value["metadata"]["resourceVersion"]), False)
-        item = self._objects.put(kind.name, key, marked)
-        if kind.name == "Namespace" and self.defer is not None:
+        item = self._objects.put(kind.stored, key, marked)
+        if kind.stored == "Namespace" and self.defer is not None:
             self.defer(key)
-        elif kind.name == "Namespace":
-            self._work.append(("empty", (kind.name, key)))
+        elif kind.stored == "Namespace":
+            self._work.append(("empty", (kind.stored, key)))
         if FOREGROUND in (marked["metadata"].get("finalizers") or ()):
-            self._work.append(("foreground", (kind.name, key)))
+            self._work.append(("foreground", (kind.stored, key)))
         return Deleted(item.value, item.rv, False)
 
     def _remove(self, kind: Kind, key: str) -> Deleted:
-        item = self._objects.remove(kind.name, key)
+        item = self._objects.remove(kind.stored, key)
         meta = item.value["metadata"]
         self._work.extend(("collect", place) for place in self._objects.dependents(meta["uid"]))
         for owner in owners(item.value):
@@ -172,7 +172,7 @@ class Reaper:
                 what, (kind, key) = self._work.popleft()
                 value = self._objects.get(kind, key)
                 if value is not None:
-                    self._step(what, KINDS[kind], key, value)
+                    self._step(what, self._objects.kinds.stored(kind), key, value)
         finally:
             self._work.clear()
             self._busy = False
@@ -186,16 +186,18 @@ class Reaper:
                     below = self._objects.get(dependent, dependent_key)
                     if below is not None and not below["metadata"].get("deletionTimestamp"):
                         deep = bool(self._objects.dependents(below["metadata"]["uid"]))
-                        self._delete_quietly(KINDS[dependent], dependent_key, below, "Foreground" if deep else "")
-                self._work.append(("unblock", (kind.name, key)))
+                        self._delete_quietly(
+                            self._objects.kinds.stored(dependent), dependent_key, below, "Foreground" if deep else ""
+                        )
+                self._work.append(("unblock", (kind.stored, key)))
             case "unblock":
                 self._unblock(kind, key, value)
             case "empty":
                 for member, member_key in self._objects.members(key):
                     found = self._objects.get(member, member_key)
                     if found is not None and not found["metadata"].get("deletionTimestamp"):
-                        self._delete_quietly(KINDS[member], member_key, found, "Background")
-                self._work.append(("vacate", (kind.name, key)))
+                        self._delete_quietly(self._objects.kinds.stored(member), member_key, found, "Background")
+                self._work.append(("vacate", (kind.stored, key)))
             case "vacate":
                 self._vacate(kind, key, value)
             case _:
@@ -207,7 +209,7 @@ class Reaper:
 
     def _owned(self, value: Json) -> bool:
         found = owners(value)
-        known = {kind.name for kind in KINDS.values()}
+        known = {row.name for row in self._objects.kinds.rows()}
         return not found or any(
             owner.get("kind") not in known or self._objects.place_of(owner.get("uid", "")) is not None
             for owner in found
@@ -223,7 +225,7 @@ class Reaper:
         if is_finished(kind, freed):
             self._remove(kind, key)
         else:
-            self._objects.put(kind.name, key, freed)
+            self._objects.put(kind.stored, key, freed)
 
     def _blocks(self, place: Place, uid: str) -> bool:
         value = self._objects.get(*place)
@@ -238,7 +240,7 @@ class Reaper:
         if is_finished(kind, empty):
             self._remove(kind, key)
         elif empty != value:
-            self._objects.put(kind.name, key, empty)
+            self._objects.put(kind.stored, key, empty)
 
 
 def _check(kind: Kind, value: Json, options: DeleteOptions) -> None:
@@ -254,7 +256,7 @@ def _check(kind: Kind, value: Json, options: DeleteOptions) -> None:
 
 def _grace(kind: Kind, value: Json, options: DeleteOptions) -> int:
     """Seconds; only pods that a node runs have any."""
-    if kind.name != "Pod":
+    if kind.stored != "Pod":
         return 0
     spec, status = value.get("spec") or {}, value.get("status") or {}
     if not spec.get("nodeName") or status.get("phase") in _ENDED:

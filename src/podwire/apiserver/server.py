@@ -34,7 +34,7 @@ from podwire.apiserver.status import bad_request
 from podwire.apiserver.store import Store
 from podwire.apiserver.verbs import Verbs, WriteOptions
 from podwire.base import EnvironmentUnfit
-from podwire.kube.registry import KINDS, Kind
+from podwire.kube.registry import Kind
 
 if TYPE_CHECKING:
     from aiohttp.web import Server
@@ -156,14 +156,14 @@ class ApiServer:
 
     async def create(self, value: Json) -> Json:
         """Create; returns the stored object. Raises :class:`StatusError`."""
-        kind, namespace, _ = _place(value)
+        kind, namespace, _ = self._place(value)
         outcome = self.verbs.create(kind, namespace, value, WriteOptions())
         await self.store.settled(outcome.rv)
         return outcome.value
 
     async def update(self, value: Json, subresource: str = "") -> Json:
         """Replace the object or a subresource; its resourceVersion, when there is one, must be current."""
-        kind, namespace, name = _place(value)
+        kind, namespace, name = self._place(value)
         outcome = self.verbs.update(kind, namespace, value, WriteOptions(), name=name, subresource=subresource)
         await self.store.settled(outcome.rv)
         return outcome.value
@@ -175,7 +175,9 @@ class ApiServer:
         if resource_version:
             patch = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": resource_version}}
         key = key_of(namespace, name)
-        outcome = self.verbs.merge(KINDS[kind], key, patch, WriteOptions(), subresource=subresource)
+        outcome = self.verbs.merge(
+            self.verbs.objects.kinds.stored(kind), key, patch, WriteOptions(), subresource=subresource
+        )
         await self.store.settled(outcome.rv)
         return outcome.value
 
@@ -184,7 +186,7 @@ class ApiServer:
     ) -> Json:
         """Delete; returns the last state (marked, or as it was removed)."""
         options = DeleteOptions(grace_seconds=grace_seconds, uid=uid)
-        deleted = self.verbs.delete(KINDS[kind], key_of(namespace, name), options)
+        deleted = self.verbs.delete(self.verbs.objects.kinds.stored(kind), key_of(namespace, name), options)
         await self.store.settled(deleted.rv)
         return deleted.value
 
@@ -281,18 +283,17 @@ class ApiServer:
         self._emptying.pop(namespace, None)
         self.verbs.reaper.empty(namespace)
 
+    def _place(self, value: Json) -> tuple[Kind, str, str]:
+        kind = self.verbs.objects.kinds.of(str(value.get("apiVersion")), str(value.get("kind")))
+        if kind is None:
+            raise bad_request(f'no kind "{value.get("kind", "")}" is registered')
+        meta = value.get("metadata") or {}
+        return kind, (meta.get("namespace") or "default") if kind.namespaced else "", meta.get("name") or ""
+
     async def _housekeeping(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             expire_events(self.verbs, self._chance.now())
-
-
-def _place(value: Json) -> tuple[Kind, str, str]:
-    kind = KINDS.get(value.get("kind", ""))
-    if kind is None:
-        raise bad_request(f'no kind "{value.get("kind", "")}" is registered')
-    meta = value.get("metadata") or {}
-    return kind, (meta.get("namespace") or "default") if kind.namespaced else "", meta.get("name") or ""
 
 
 def _socket(address: str, port: int) -> socket.socket:

@@ -107,6 +107,10 @@ class Store:
         for key, item in list(self._head.get(kind, {}).items()):
             yield key, item.value
 
+    def head_kinds(self) -> list[str]:
+        """Every kind that has, or had, objects."""
+        return sorted(self._head)
+
     def head_item(self, kind: str, key: str) -> Item | None:
         """As :meth:`head`, with bytes and revision."""
         return self._head.get(kind, {}).get(key)

@@ -19,9 +19,6 @@ Json = dict[str, Any]
 KEEPS_STATUS_ON_CREATE = ("Node",)
 """A kubelet registers its node with status."""
 
-GENERATION = frozenset(
-    {"Pod", "Deployment", "ReplicaSet", "StatefulSet", "Ingress", "IngressClass", "NetworkPolicy", "EndpointSlice"}
-)
 _SYSTEM = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 _LABELS_BY_STATUS = ("Pod", "Node", "Service", "Namespace")
 
@@ -34,7 +31,7 @@ def with_meta(value: Json, **fields: Any) -> Json:
 
 def prepare_create(kind: Kind, value: Json) -> Json:
     """Drop what a creator may not set."""
-    if "status" in kind.subresources and kind.name not in KEEPS_STATUS_ON_CREATE:
+    if "status" in kind.subresources and kind.stored not in KEEPS_STATUS_ON_CREATE:
         value = {k: v for k, v in value.items() if k != "status"}
     return value
 
@@ -63,11 +60,11 @@ def _main(kind: Kind, new: Json, old: Json) -> Json:
     value = {k: v for k, v in new.items() if k != "status"}
     if "status" in old:
         value["status"] = old["status"]
-    if kind.name == "Service":
+    if kind.stored == "Service":
         value = merge_allocated(value, old)
         if old["spec"].get("type") == "LoadBalancer" and value["spec"].get("type") != "LoadBalancer":
             value["status"] = {"loadBalancer": {}}
-    if kind.name == "Namespace":
+    if kind.stored == "Namespace":
         # Finalizers of a namespace's spec change through /finalize only.
         value["spec"] = old.get("spec", {})
     return value
@@ -76,7 +73,7 @@ def _main(kind: Kind, new: Json, old: Json) -> Json:
 def _status(kind: Kind, new: Json, old: Json) -> Json:
     meta = dict(new["metadata"])
     kept = ["ownerReferences", "finalizers"]
-    if kind.name not in _LABELS_BY_STATUS:
+    if kind.stored not in _LABELS_BY_STATUS:
         kept.append("labels")
     for field in kept:
         meta.pop(field, None)
@@ -100,9 +97,9 @@ def _keep_system(value: Json, old: Json) -> Json:
     return {**value, "metadata": meta}
 
 
-def bump_generation(kind: Kind, new: Json, old: Json) -> Json:
-    """Rule 3."""
-    if kind.name not in GENERATION or _desired(new) == _desired(old):
+def bump_generation(new: Json, old: Json) -> Json:
+    """Rule 3, for a kind that has one."""
+    if _desired(new) == _desired(old):
         return new
     return with_meta(new, generation=int(old["metadata"].get("generation", 0)) + 1)
 
@@ -132,6 +129,6 @@ def is_finished(kind: Kind, value: Json) -> bool:
     meta = value["metadata"]
     if not meta.get("deletionTimestamp") or meta.get("finalizers"):
         return False
-    if kind.name == "Namespace":
+    if kind.stored == "Namespace":
         return not (value.get("spec") or {}).get("finalizers")
     return not meta.get("deletionGracePeriodSeconds")

@@ -22,11 +22,8 @@ from podwire.apiserver.objects import Objects, key_of
 from podwire.apiserver.patching import By, apply_patch, track_update
 from podwire.apiserver.reaper import Deleted, DeleteOptions, Reaper
 from podwire.apiserver.status import already_exists, bad_request, cause, conflict, invalid, not_found
-from podwire.apiserver.strategy import GENERATION, bump_generation, prepare_create, prepare_update, same, with_meta
-from podwire.kube.decode import prune, type_errors, unknown_fields
-from podwire.kube.defaults import default_object
+from podwire.apiserver.strategy import bump_generation, prepare_create, prepare_update, same, with_meta
 from podwire.kube.registry import KINDS, Kind
-from podwire.kube.validate import validate
 
 Json = dict[str, Any]
 
@@ -72,18 +69,18 @@ class Verbs:
         name = value["metadata"]["name"]
         admit(self.objects, kind, namespace, name)
         key = key_of(namespace, name)
-        if name and self.objects.get(kind.name, key) is not None:
+        if name and self.objects.get(kind.stored, key) is not None:
             raise already_exists(kind, name)
-        value = default_object(prepare_create(kind, self._born(kind, value)))
-        if kind.name == "Service":
-            _check_fields(kind, value, None)
+        value = self._default(kind, prepare_create(kind, self._born(kind, value)))
+        if kind.stored == "Service":
+            self._check_fields(kind, value, None)
             value = self.objects.allocator.assign(key, value, None)
-        _check_fields(kind, value, None)
+        self._check_fields(kind, value, None)
         value = self._track(kind, value, None, options=options, subresource="")
         if options.dry_run:
             return Outcome(value=value, rv=0, created=True, warnings=warnings)
-        item = self.objects.put(kind.name, key, value)
-        if kind.name == "Namespace":
+        item = self.objects.put(kind.stored, key, value)
+        if kind.stored == "Namespace":
             self._furnish(name)
         self.reaper.after_create(kind, key, item.value)
         return Outcome(value=item.value, rv=item.rv, created=True, warnings=warnings)
@@ -97,8 +94,8 @@ class Verbs:
             wrong = f"the name of the object ({found or ''}) does not match the name on the URL ({name})"
             raise bad_request(wrong if found else "the name of the object must be set")
         if (
-            self.objects.get(kind.name, key_of(namespace, name)) is None
-            and kind.name in CREATE_BY_PUT
+            self.objects.get(kind.stored, key_of(namespace, name)) is None
+            and kind.stored in CREATE_BY_PUT
             and not subresource
         ):
             return self.create(kind, namespace, value, options)
@@ -117,7 +114,7 @@ class Verbs:
     ) -> Outcome:
         """PATCH of any type. Raises what the patch rules and :meth:`update` raise."""
         namespace, _, name = key.rpartition("/")
-        current = self.objects.get(kind.name, key)
+        current = self.objects.get(kind.stored, key)
         applied = content_type == APPLY
         if current is None and not (applied and not subresource):
             raise not_found(kind, name)
@@ -138,7 +135,7 @@ class Verbs:
 
     def merge(self, kind: Kind, key: str, patch: Json, options: WriteOptions, *, subresource: str = "") -> Outcome:
         """A merge patch whose body is a value (the engine's way)."""
-        current = self.objects.get(kind.name, key)
+        current = self.objects.get(kind.stored, key)
         if current is None:
             raise not_found(kind, key.rpartition("/")[2])
         merged = merge_values(current, patch)
@@ -193,15 +190,16 @@ class Verbs:
                 f"the API version in the data ({value.get('apiVersion') or ''}, Kind={value.get('kind') or ''})"
                 f" does not match the expected API version ({kind.api_version}, Kind={kind.name})"
             )
-        if error := type_errors(kind.name, value):
+        meaning = self.objects.kinds.meaning(kind)
+        if error := meaning.type_errors(kind, value):
             raise bad_request(error)
         warnings: tuple[str, ...] = ()
         if options.field_validation in ("Strict", "Warn"):
-            words = [f'unknown field "{path}"' for path in unknown_fields(kind.name, value)]
+            words = [f'unknown field "{path}"' for path in meaning.unknown_fields(kind, value)]
             if words and options.field_validation == "Strict":
                 raise bad_request(strict_error(kind, words))
             warnings = tuple(words)
-        return fill_namespace(kind, namespace, prune(kind.name, value)), warnings
+        return fill_namespace(kind, namespace, meaning.prune(kind, value)), warnings
 
     def _name(self, kind: Kind, namespace: str, value: Json) -> Json:
         meta = value["metadata"]
@@ -210,14 +208,14 @@ class Verbs:
             return {**value, "metadata": {**meta, "name": meta.get("name", "")}}
         for _ in range(SUFFIX_TRIES):
             name = base[:58] + self._chance.suffix()
-            if self.objects.get(kind.name, key_of(namespace, name)) is None:
+            if self.objects.get(kind.stored, key_of(namespace, name)) is None:
                 return with_meta(value, name=name)
         raise already_exists(kind, base)
 
     def _born(self, kind: Kind, value: Json) -> Json:
         """System metadata of a new object."""
         gone = dict.fromkeys(("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"))
-        generation = 1 if kind.name in GENERATION else None
+        generation = 1 if self.objects.kinds.meaning(kind).has_generation(kind) else None
         born = timestamp(self._chance.now())
         return with_meta(value, uid=self._chance.uid(), creationTimestamp=born, generation=generation, **gone)
 
@@ -233,25 +231,26 @@ class Verbs:
     def _replace(
         self, kind: Kind, key: str, value: Json, options: WriteOptions, *, subresource: str, warnings: tuple[str, ...]
     ) -> Outcome:
-        old = self.objects.get(kind.name, key)
+        old = self.objects.get(kind.stored, key)
         if old is None:
             raise not_found(kind, key.rpartition("/")[2])
         _preconditions(kind, value["metadata"], old["metadata"])
-        new = default_object(prepare_update(kind, value, old, subresource=subresource))
-        if kind.name == "Service" and not subresource:
-            _check_fields(kind, new, old)
+        new = self._default(kind, prepare_update(kind, value, old, subresource=subresource))
+        if kind.stored == "Service" and not subresource:
+            self._check_fields(kind, new, old)
             new = self.objects.allocator.assign(key, new, old)
         new = self._track(kind, new, old, options=options, subresource=subresource)
         if same(new, old):
             return Outcome(value=old, rv=int(old["metadata"]["resourceVersion"]), warnings=warnings)
-        _check_fields(kind, new, old, subresource=subresource)
-        new = bump_generation(kind, new, old)
+        self._check_fields(kind, new, old, subresource=subresource)
+        if self.objects.kinds.meaning(kind).has_generation(kind):
+            new = bump_generation(new, old)
         if options.dry_run:
             return Outcome(value=new, rv=0, warnings=warnings)
-        removed = self.reaper.after_update(kind, key, self.objects.put(kind.name, key, new).value)
+        removed = self.reaper.after_update(kind, key, self.objects.put(kind.stored, key, new).value)
         if removed is not None:
             return Outcome(value=removed.value, rv=removed.rv, warnings=warnings)
-        item = self.objects.store.head_item(kind.name, key)
+        item = self.objects.store.head_item(kind.stored, key)
         assert item is not None
         return Outcome(value=item.value, rv=item.rv, warnings=warnings)
 
@@ -260,6 +259,15 @@ class Verbs:
             return new
         by = By(manager=options.manager, subresource=subresource, now=self._now())
         return track_update(kind.name, old, new, by=by)
+
+    def _default(self, kind: Kind, value: Json) -> Json:
+        return self.objects.kinds.meaning(kind).default(kind, value)
+
+    def _check_fields(self, kind: Kind, new: Json, old: Json | None, *, subresource: str = "") -> None:
+        errors = [*self.objects.kinds.meaning(kind).validate(kind, new, old, subresource=subresource)]
+        if errors:
+            causes = [cause(error.reason, error.message, error.field) for error in errors]
+            raise invalid(kind, new["metadata"].get("name", ""), causes)
 
     def _now(self) -> str:
         return timestamp(self._chance.now())
@@ -296,10 +304,3 @@ def _preconditions(kind: Kind, new: Json, old: Json) -> None:
         raise conflict(kind, old["name"], why)
     if new.get("resourceVersion") and new["resourceVersion"] != old["resourceVersion"]:
         raise conflict(kind, old["name"])
-
-
-def _check_fields(kind: Kind, new: Json, old: Json | None, *, subresource: str = "") -> None:
-    errors = validate(new, old, subresource=subresource)
-    if errors:
-        causes = [cause(error.reason, error.message, error.field) for error in errors]
-        raise invalid(kind, new["metadata"].get("name", ""), causes)

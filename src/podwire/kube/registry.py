@@ -33,11 +33,18 @@ class Kind(msgspec.Struct, frozen=True):
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
     verbs: tuple[str, ...] = VERBS
+    storage: str = ""
+    """Under what name objects are stored, when it is not the kind's (dynamic kinds, second groups)."""
 
     @property
     def api_version(self) -> str:
         """``v1`` or ``apps/v1``."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def stored(self) -> str:
+        """The name objects are stored under."""
+        return self.storage or self.name
 
     @property
     def singular(self) -> str:

@@ -8,9 +8,8 @@ import msgspec
 from aiohttp.web import Response
 
 from podwire.apiserver.history import Item
-from podwire.apiserver.http.ask import Shape
+from podwire.apiserver.http.ask import Shape, Target
 from podwire.apiserver.status import StatusError
-from podwire.kube.registry import Kind
 
 Json = dict[str, Any]
 encode = msgspec.json.Encoder().encode
@@ -38,22 +37,22 @@ def refuse(error: StatusError) -> Response:
     return reply(encode(error.status), error.code, headers=headers)
 
 
-def one(kind: Kind, value: Json, shape: Shape, *, include: str = "") -> bytes:
+def one(target: Target, value: Json, shape: Shape, *, include: str = "") -> bytes:
     """One object in a shape."""
     if shape == "plain":
         return encode(value)
     if shape == "partial":
         return encode(partial(value))
     return encode(
-        table(kind, [value], {"resourceVersion": value["metadata"].get("resourceVersion", "")}, include=include)
+        table(target, [value], {"resourceVersion": value["metadata"].get("resourceVersion", "")}, include=include)
     )
 
 
-def many(kind: Kind, items: list[Item], meta: Json, shape: Shape, *, include: str = "") -> bytes:
+def many(target: Target, items: list[Item], meta: Json, shape: Shape, *, include: str = "") -> bytes:
     """A list in a shape; ``meta`` is the list's metadata."""
     if shape == "table":
-        return encode(table(kind, [item.value for item in items], meta, include=include))
-    head: Json = {"kind": f"{kind.name}List", "apiVersion": kind.api_version}
+        return encode(table(target, [item.value for item in items], meta, include=include))
+    head: Json = {"kind": f"{target.kind.name}List", "apiVersion": target.kind.api_version}
     if shape == "partial":
         head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
         rows = b",".join(encode(partial(item.value)) for item in items)
@@ -67,18 +66,16 @@ def partial(value: Json) -> Json:
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]}
 
 
-def table(kind: Kind, values: list[Json], meta: Json, *, include: str, columns: bool = True) -> Json:
+def table(target: Target, values: list[Json], meta: Json, *, include: str, columns: bool = True) -> Json:
     """A Table; ``include`` is None, Metadata (default) or Object."""
-    from podwire.kube.columns import cells, columns_of
-
     now = datetime.now(UTC).timestamp()
     definitions = [
         {"name": c.name, "type": c.type, "format": c.format, "description": c.description, "priority": c.priority}
-        for c in columns_of(kind.name)
+        for c in target.meaning.columns(target.kind)
     ]
     rows = []
     for value in values:
-        row: Json = {"cells": cells(kind.name, value, now)}
+        row: Json = {"cells": target.meaning.cells(target.kind, value, now)}
         if include != "None":
             row["object"] = value if include == "Object" else partial(value)
         rows.append(row)

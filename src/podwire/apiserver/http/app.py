@@ -58,13 +58,15 @@ class App:
         """``owner.backend`` serves pod streams (log, exec, attach, port-forward)."""
         self._verbs = verbs
         self._store = verbs.objects.store
+        self._kinds = verbs.objects.kinds
         self._authenticator = authenticator
         self._chance = chance
         self._owner = owner
         self.address = ""
         self._writer = Writer(verbs)
-        self._openapi = OpenApi()
+        self._openapi = OpenApi(self._kinds)
         self._documents: dict[str, discovery.Document] = {}
+        self._generation = self._kinds.generation
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
         """Answer one request."""
@@ -90,9 +92,9 @@ class App:
         self._authenticator.check(request)
         match parts:
             case ["api", "v1", _, *_]:
-                return await self._resource(request, parse_target("", "v1", parts[2:]))
+                return await self._resource(request, parse_target(self._kinds, "", "v1", parts[2:]))
             case ["apis", group, version, _, *_]:
-                return await self._resource(request, parse_target(group, version, parts[3:]))
+                return await self._resource(request, parse_target(self._kinds, group, version, parts[3:]))
             case ["api" | "apis", *_]:
                 return self._discovery(request, parts)
             case ["openapi", "v2"]:
@@ -130,11 +132,11 @@ class App:
             return await Watcher(self._store, order).serve(request)
         if not target.name:
             items, meta = read_list(self._store, target, query)
-            return reply(many(target.kind, items, meta, shape, include=include))
+            return reply(many(target, items, meta, shape, include=include))
         item = read_one(self._store, target, query)
         match target.subresource:
             case "" | "status" | "ephemeralcontainers":
-                data = item.data if shape == "plain" else one(target.kind, item.value, shape, include=include)
+                data = item.data if shape == "plain" else one(target, item.value, shape, include=include)
                 return reply(data)
             case "scale":
                 return reply(encode(scale_of(item.value)))
@@ -144,13 +146,16 @@ class App:
     async def _stream(self, request: BaseRequest, target: Target) -> StreamResponse:
         from podwire.apiserver.streams import handle
 
-        item = read_one(self._store, Target(target.kind, target.namespace, target.name), {})
+        item = read_one(self._store, Target(target.kind, namespace=target.namespace, name=target.name), {})
         response: StreamResponse = await handle(request, item.value, target.subresource, self._owner.backend)
         return response
 
     def _discovery(self, request: BaseRequest, parts: list[str]) -> Response:
         wanted = _aggregated_version(request.headers.get("Accept", "")) if len(parts) == 1 else ""
         name = "/".join([*parts, wanted])
+        if self._generation != self._kinds.generation:
+            self._generation = self._kinds.generation
+            self._documents.clear()
         document = self._documents.get(name)
         if document is None:
             document = self._documents[name] = self._document(parts, wanted)
@@ -160,22 +165,25 @@ class App:
         return Response(body=document.data, headers=headers | {"Content-Type": document.media})
 
     def _document(self, parts: list[str], wanted: str) -> discovery.Document:
+        kinds = self._kinds
         match parts:
             case ["api"]:
-                return discovery.aggregated([""], wanted) if wanted else discovery.api_versions(self.address)
+                return discovery.aggregated(kinds, [""], wanted) if wanted else discovery.api_versions(self.address)
+            case ["apis"] if wanted:
+                return discovery.aggregated(kinds, kinds.groups(), wanted)
             case ["apis"]:
-                return discovery.aggregated(discovery.groups(), wanted) if wanted else discovery.api_groups()
+                return discovery.api_groups(kinds)
             case ["api", "v1"]:
-                return discovery.resource_list("", "v1")
-            case ["apis", group] if group in discovery.groups():
-                return discovery.api_group(group)
-            case ["apis", group, version] if version in discovery.versions(group):
-                return discovery.resource_list(group, version)
+                return discovery.resource_list(kinds, "", "v1")
+            case ["apis", group] if group in kinds.groups():
+                return discovery.api_group(kinds, group)
+            case ["apis", group, version] if version in kinds.versions(group):
+                return discovery.resource_list(kinds, group, version)
             case _:
                 raise no_such_path()
 
     def _paths(self) -> list[str]:
-        named = [f"/apis/{g}/{v}" for g in discovery.groups() for v in discovery.versions(g)]
+        named = [f"/apis/{g}/{v}" for g in self._kinds.groups() for v in self._kinds.versions(g)]
         return sorted(["/api", "/api/v1", "/apis", *named, "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"])
 
 

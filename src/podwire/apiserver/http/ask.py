@@ -8,12 +8,13 @@ from typing import Literal
 
 import msgspec
 
+from podwire.apiserver.kinds import Kinds
+from podwire.apiserver.meaning import BUILT_IN, Meaning
 from podwire.apiserver.status import bad_request, cause, failure, no_such_path, not_acceptable
-from podwire.kube.registry import KINDS, Kind
+from podwire.kube.registry import Kind
 
 Shape = Literal["plain", "table", "partial"]
 
-_BY_PATH: dict[tuple[str, str, str], Kind] = {(k.group, k.version, k.plural): k for k in KINDS.values()}
 _TRUE, _FALSE = ("true", "1", "True", "TRUE", "t", "T"), ("false", "0", "False", "FALSE", "f", "F", "")
 
 
@@ -21,6 +22,7 @@ class Target(msgspec.Struct, frozen=True):
     """What a resource path names; an empty ``name`` is the collection, an empty ``namespace`` all of them."""
 
     kind: Kind
+    meaning: Meaning = BUILT_IN
     namespace: str = ""
     name: str = ""
     subresource: str = ""
@@ -32,18 +34,18 @@ class Target(msgspec.Struct, frozen=True):
         return f"{self.namespace}/{self.name}" if self.kind.namespaced else self.name
 
 
-def parse_target(group: str, version: str, parts: list[str]) -> Target:
+def parse_target(kinds: Kinds, group: str, version: str, parts: list[str]) -> Target:
     """The target of the path below ``/api/v1`` or ``/apis/g/v``. Raises 404."""
     namespace, rest = "", parts
-    if len(parts) >= 3 and parts[0] == "namespaces" and (group, version, parts[2]) in _BY_PATH:
+    if len(parts) >= 3 and parts[0] == "namespaces" and kinds.at(group, version, parts[2]):
         namespace, rest = parts[1], parts[2:]
-    kind = _BY_PATH.get((group, version, rest[0]))
+    kind = kinds.at(group, version, rest[0])
     if kind is None or (namespace and not kind.namespaced):
         raise no_such_path()
     name, subresource = (*rest[1:3], "", "")[:2]
     if (kind.namespaced and name and not namespace) or (subresource and subresource not in kind.subresources):
         raise no_such_path()
-    return Target(kind, namespace, name, subresource, "/".join(rest[3:]))
+    return Target(kind, kinds.meaning(kind), namespace, name, subresource=subresource, rest="/".join(rest[3:]))
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:

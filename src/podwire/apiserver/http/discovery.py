@@ -1,13 +1,15 @@
 """Discovery: which groups, versions and resources there are, in the aggregated and the legacy form.
 
-Documents are made once per process, on the first request, with their ETag. Spec: KEP-3352; apidiscovery.k8s.io/v2.
+Documents are made on the first request, with their ETag, and again when the kinds change.
+Spec: KEP-3352; apidiscovery.k8s.io/v2.
 """
 
 from hashlib import sha256
 from typing import Any
 
 from podwire.apiserver.http.answer import encode
-from podwire.kube.registry import KINDS, Kind
+from podwire.apiserver.kinds import Kinds
+from podwire.kube.registry import Kind
 
 Json = dict[str, Any]
 
@@ -47,24 +49,9 @@ class Document:
         self.media = media
 
 
-def groups() -> list[str]:
-    """Every named group, in the registry's order."""
-    return list(dict.fromkeys(kind.group for kind in KINDS.values() if kind.group))
-
-
-def versions(group: str) -> list[str]:
-    """Versions of a group."""
-    return list(dict.fromkeys(kind.version for kind in KINDS.values() if kind.group == group))
-
-
-def kinds_of(group: str, version: str) -> list[Kind]:
-    """Kinds of a group and version, by plural."""
-    return sorted((k for k in KINDS.values() if (k.group, k.version) == (group, version)), key=lambda k: k.plural)
-
-
-def aggregated(group_names: list[str], version: str) -> Document:
+def aggregated(kinds: Kinds, group_names: list[str], version: str) -> Document:
     """APIGroupDiscoveryList; ``version`` is v2 or v2beta1."""
-    items = [_group_discovery(name) for name in group_names]
+    items = [_group_discovery(kinds, name) for name in group_names]
     value = {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": f"apidiscovery.k8s.io/{version}",
@@ -74,10 +61,14 @@ def aggregated(group_names: list[str], version: str) -> Document:
     return Document(value, AGGREGATED.format(version))
 
 
-def _group_discovery(group: str) -> Json:
+def _group_discovery(kinds: Kinds, group: str) -> Json:
     found = [
-        {"version": v, "freshness": "Current", "resources": [_resource_discovery(kind) for kind in kinds_of(group, v)]}
-        for v in versions(group)
+        {
+            "version": v,
+            "freshness": "Current",
+            "resources": [_resource_discovery(kind) for kind in kinds.of_group(group, v)],
+        }
+        for v in kinds.versions(group)
     ]
     meta: Json = {"name": group, "creationTimestamp": None} if group else {"creationTimestamp": None}
     return {"metadata": meta, "versions": found}
@@ -120,25 +111,27 @@ def api_versions(address: str) -> Document:
     )
 
 
-def api_groups() -> Document:
+def api_groups(kinds: Kinds) -> Document:
     """Legacy ``/apis``."""
-    return Document({"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in groups()]})
+    return Document(
+        {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(kinds, name) for name in kinds.groups()]}
+    )
 
 
-def api_group(name: str) -> Document:
+def api_group(kinds: Kinds, name: str) -> Document:
     """Legacy ``/apis/<group>``."""
-    return Document({"kind": "APIGroup", "apiVersion": "v1"} | _group(name))
+    return Document({"kind": "APIGroup", "apiVersion": "v1"} | _group(kinds, name))
 
 
-def _group(name: str) -> Json:
-    found = [{"groupVersion": f"{name}/{v}", "version": v} for v in versions(name)]
+def _group(kinds: Kinds, name: str) -> Json:
+    found = [{"groupVersion": f"{name}/{v}", "version": v} for v in kinds.versions(name)]
     return {"name": name, "versions": found, "preferredVersion": found[0]}
 
 
-def resource_list(group: str, version: str) -> Document:
+def resource_list(kinds: Kinds, group: str, version: str) -> Document:
     """Legacy ``/api/v1`` and ``/apis/<group>/<version>``."""
     rows: list[Json] = []
-    for kind in kinds_of(group, version):
+    for kind in kinds.of_group(group, version):
         rows.append(_row(kind))
         rows.extend(_sub_row(kind, name) for name in kind.subresources)
     name = f"{group}/{version}" if group else version

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp.web import BaseRequest, Response
 
 from podwire.apiserver.http.answer import encode, reply
-from podwire.apiserver.http.discovery import groups, versions
+from podwire.apiserver.kinds import Kinds
 from podwire.apiserver.status import no_such_path
 
 Json = dict[str, Any]
@@ -25,17 +25,19 @@ _V2_PROTOBUF = b"\x0a\x032.0\x12\x0d\x0a\x07podwire\x12\x02v1"
 class OpenApi:
     """Documents by path (``api/v1``, ``apis/apps/v1``)."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Kinds) -> None:
         """Nothing is made yet."""
+        self._kinds = kinds
+        self._generation = kinds.generation
         self._documents: dict[str, tuple[bytes, str]] = {}
 
     def answer(self, request: BaseRequest, rest: list[str]) -> Response:
         """The index, or a document; a wrong hash redirects to the right one."""
         if not rest:
-            links = {name: {"serverRelativeURL": self._link(name)} for name in _names()}
+            links = {name: {"serverRelativeURL": self._link(name)} for name in self._names()}
             return reply(encode({"paths": links}))
         name = "/".join(rest)
-        if name not in _names():
+        if name not in self._names():
             raise no_such_path()
         data, digest = self._document(name)
         asked = request.query.get("hash")
@@ -61,6 +63,9 @@ class OpenApi:
         return f"/openapi/v3/{name}?hash={self._document(name)[1]}"
 
     def _document(self, name: str) -> tuple[bytes, str]:
+        if self._generation != self._kinds.generation:
+            self._generation = self._kinds.generation
+            self._documents.clear()
         found = self._documents.get(name)
         if found is None:
             from podwire.kube.openapi import openapi_document
@@ -70,6 +75,6 @@ class OpenApi:
             found = self._documents[name] = (data, sha512(data).hexdigest().upper())
         return found
 
-
-def _names() -> list[str]:
-    return ["api/v1", *(f"apis/{group}/{version}" for group in groups() for version in versions(group))]
+    def _names(self) -> list[str]:
+        kinds = self._kinds
+        return ["api/v1", *(f"apis/{group}/{version}" for group in kinds.groups() for version in kinds.versions(group))]

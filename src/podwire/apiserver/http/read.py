@@ -10,7 +10,7 @@ from podwire.apiserver.history import Item
 from podwire.apiserver.http.ask import Target, number, options_invalid, revision
 from podwire.apiserver.status import StatusError, bad_request, expired, not_found
 from podwire.apiserver.store import Store
-from podwire.kube.selectors import SelectorError, parse_field_selector, parse_label_selector
+from podwire.kube.selectors import SelectorError, parse_label_selector
 
 Json = dict[str, Any]
 Chosen = Callable[[Json], bool]
@@ -21,7 +21,7 @@ def read_one(store: Store, target: Target, query: Mapping[str, str]) -> Item:
     wanted = revision(query)
     if wanted is not None and wanted > store.rv:
         store.check(wanted)
-    item = store.get(target.kind.name, target.key)
+    item = store.get(target.kind.stored, target.key)
     if item is None:
         raise not_found(target.kind, target.name)
     return item
@@ -39,7 +39,7 @@ def choose(target: Target, query: Mapping[str, str]) -> Chosen | None:
             labels = parse_label_selector(text)
             parts.append(lambda value: labels(value["metadata"].get("labels") or {}))
         if text := query.get("fieldSelector", ""):
-            parts.append(parse_field_selector(target.kind.name, text))
+            parts.append(target.meaning.field_selector(target.kind, text))
     except SelectorError as error:
         raise bad_request(str(error)) from error
     if not parts:
@@ -59,7 +59,7 @@ def read_list(store: Store, target: Target, query: Mapping[str, str]) -> tuple[l
     else:
         rv = _revision_of(store, query, limit)
     chosen = choose(target, query)
-    rows = store.items_at(target.kind.name, rv)
+    rows = store.items_at(target.kind.stored, rv)
     if target.namespace:
         prefix = target.namespace + "/"
         rows = [row for row in rows if row[0].startswith(prefix)]

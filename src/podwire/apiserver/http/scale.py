@@ -17,7 +17,7 @@ _JSON = "application/json-patch+json"
 
 def replace(verbs: Verbs, target: Target, wanted: Json, options: WriteOptions) -> Outcome:
     """PUT of a Scale. Raises 400, 404, 409, 422."""
-    if verbs.objects.get(target.kind.name, target.key) is None:
+    if verbs.objects.get(target.kind.stored, target.key) is None:
         raise not_found(target.kind, target.name)
     try:
         replicas = replicas_of(wanted)
@@ -35,7 +35,7 @@ def replace(verbs: Verbs, target: Target, wanted: Json, options: WriteOptions) -
 
 def patch(verbs: Verbs, target: Target, media: str, body: bytes, *, options: WriteOptions) -> Outcome:
     """Patch of a Scale; a strategic merge is a merge, for a Scale has no lists."""
-    current = verbs.objects.get(target.kind.name, target.key)
+    current = verbs.objects.get(target.kind.stored, target.key)
     if current is None:
         raise not_found(target.kind, target.name)
     shown = scale_of(current)

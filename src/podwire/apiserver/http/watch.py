@@ -101,7 +101,7 @@ class Watcher:
         if order.initial is not True and not fresh:
             assert order.since is not None
             store.check(order.since)
-            frames.extend(self._frames(store.history.after(order.since, frozenset((self._kind.name,)))))
+            frames.extend(self._frames(store.history.after(order.since, frozenset((self._kind.stored,)))))
         else:
             if order.since and order.since > store.rv:
                 store.check(order.since)
@@ -109,12 +109,12 @@ class Watcher:
                 frames.extend(self._present())
             if order.initial and order.bookmarks:
                 frames.append(self._bookmark(store.rv, _INITIAL_END))
-        feed = store.follow(frozenset((self._kind.name,)), limit=MAX_WAITING)
+        feed = store.follow(frozenset((self._kind.stored,)), limit=MAX_WAITING)
         return feed, b"".join(frames), store.rv
 
     def _present(self) -> Iterator[bytes]:
         chosen, prefix = self._order.chosen, self._order.target.namespace + "/"
-        for key, item in self._store.items(self._kind.name):
+        for key, item in self._store.items(self._kind.stored):
             if (prefix == "/" or key.startswith(prefix)) and (chosen is None or chosen(item.value)):
                 yield self._encode("ADDED", item)
 
@@ -163,7 +163,7 @@ class Watcher:
             return encode({"type": type_, "object": partial(item.value)}) + b"\n"
         meta = {"resourceVersion": str(item.rv)}
         columns, self._first_row = self._first_row, False
-        found = table(self._kind, [item.value], meta, include=self._order.include, columns=columns)
+        found = table(self._order.target, [item.value], meta, include=self._order.include, columns=columns)
         return encode({"type": type_, "object": found}) + b"\n"
 
     def _bookmark(self, rv: int, annotations: Json | None) -> bytes:
@@ -174,7 +174,7 @@ class Watcher:
         if self._order.shape == "partial":
             found = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
         elif self._order.shape == "table":
-            found = table(self._kind, [], {"resourceVersion": str(rv)}, include="", columns=self._first_row)
+            found = table(self._order.target, [], {"resourceVersion": str(rv)}, include="", columns=self._first_row)
             self._first_row = False
             row: Json = {"kind": self._kind.name, "apiVersion": self._kind.api_version, "metadata": meta}
             found["rows"] = [{"cells": [], "object": row}]

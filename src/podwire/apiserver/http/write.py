@@ -111,10 +111,10 @@ class Writer:
         deleted = self._verbs.delete(target.kind, target.key, options)
         if not options.dry_run:
             await self._store.settled(deleted.rv)
-        if deleted.gone and target.kind.name != "Pod":
+        if deleted.gone and target.kind.stored != "Pod":
             meta = deleted.value["metadata"]
             return reply(encode(success(target.kind, meta["name"], meta["uid"])))
-        return reply(one(target.kind, deleted.value, shape))
+        return reply(one(target, deleted.value, shape))
 
     async def _delete_collection(self, request: BaseRequest, target: Target, options: DeleteOptions) -> Response:
         if target.kind.namespaced and not target.namespace:
@@ -126,7 +126,7 @@ class Writer:
         for item in items:
             found = item.value["metadata"]
             key = f"{found['namespace']}/{found['name']}" if target.kind.namespaced else found["name"]
-            if self._verbs.objects.get(target.kind.name, key) is not None:
+            if self._verbs.objects.get(target.kind.stored, key) is not None:
                 done.append(self._verbs.delete(target.kind, key, options))
         if done and not options.dry_run:
             await self._store.settled(max(entry.rv for entry in done))
@@ -162,7 +162,7 @@ class Writer:
     async def _answer(self, target: Target, outcome: Outcome, shape: Shape, warnings: list[str]) -> Response:
         await self._store.settled(outcome.rv)
         code = 201 if outcome.created else 200
-        return reply(one(target.kind, outcome.value, shape), code, warnings=[*warnings, *outcome.warnings])
+        return reply(one(target, outcome.value, shape), code, warnings=[*warnings, *outcome.warnings])
 
 
 def _options(request: BaseRequest) -> WriteOptions:

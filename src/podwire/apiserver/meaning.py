@@ -1,0 +1,100 @@
+"""What the JSON of a kind means: the seam between verbs and kinds.
+
+Built-in kinds answer from ``podwire.kube``; a custom resource answers from its definition's schema. ``kind`` is the row
+of the request (a version of the kind). Values are never changed: each function gives a new one, or the same.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from podwire.kube.decode import prune, type_errors, unknown_fields
+from podwire.kube.defaults import default_object
+from podwire.kube.registry import Kind
+from podwire.kube.selectors import parse_field_selector
+from podwire.kube.validate import FieldError, validate
+
+Json = dict[str, Any]
+
+
+class Meaning(Protocol):
+    """What verbs, lists and tables ask about a kind."""
+
+    def type_errors(self, kind: Kind, value: Json) -> str:
+        """Why ``value`` cannot be decoded (400); empty when it can."""
+        ...
+
+    def unknown_fields(self, kind: Kind, value: Json) -> tuple[str, ...]:
+        """Paths of fields the kind does not have."""
+        ...
+
+    def prune(self, kind: Kind, value: Json) -> Json:
+        """``value`` as it is stored: without unknown fields and nulls."""
+        ...
+
+    def default(self, kind: Kind, value: Json) -> Json:
+        """``value`` with its defaults."""
+        ...
+
+    def validate(self, kind: Kind, new: Json, old: Json | None, *, subresource: str) -> Iterable[FieldError]:
+        """Everything wrong with ``new`` (422)."""
+        ...
+
+    def has_generation(self, kind: Kind) -> bool:
+        """Whether ``metadata.generation`` counts changes of the desired state."""
+        ...
+
+    def columns(self, kind: Kind) -> Iterable[Any]:
+        """Columns of the Table (name, type, format, description, priority)."""
+        ...
+
+    def cells(self, kind: Kind, value: Json, now: float) -> list[Any]:
+        """One row of the Table; ``now`` is seconds since the epoch."""
+        ...
+
+    def field_selector(self, kind: Kind, text: str) -> Callable[[Json], bool]:
+        """A predicate. Raises :class:`podwire.kube.selectors.SelectorError`."""
+        ...
+
+
+_GENERATION = frozenset(
+    {"Pod", "Deployment", "ReplicaSet", "StatefulSet", "Ingress", "IngressClass", "NetworkPolicy", "EndpointSlice"}
+    | {"DaemonSet", "Job", "CronJob", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
+)
+
+
+class _BuiltIn:
+    """Answers from ``podwire.kube``, by kind name."""
+
+    def type_errors(self, kind: Kind, value: Json) -> str:
+        return type_errors(kind.name, value)
+
+    def unknown_fields(self, kind: Kind, value: Json) -> tuple[str, ...]:
+        return unknown_fields(kind.name, value)
+
+    def prune(self, kind: Kind, value: Json) -> Json:
+        return prune(kind.name, value)
+
+    def default(self, kind: Kind, value: Json) -> Json:
+        return default_object(value)
+
+    def validate(self, kind: Kind, new: Json, old: Json | None, *, subresource: str) -> Iterable[FieldError]:
+        return validate(new, old, subresource=subresource)
+
+    def has_generation(self, kind: Kind) -> bool:
+        return kind.name in _GENERATION
+
+    def columns(self, kind: Kind) -> Iterable[Any]:
+        from podwire.kube.columns import columns_of
+
+        return columns_of(kind.name)
+
+    def cells(self, kind: Kind, value: Json, now: float) -> list[Any]:
+        from podwire.kube.columns import cells
+
+        return cells(kind.name, value, now)
+
+    def field_selector(self, kind: Kind, text: str) -> Callable[[Json], bool]:
+        return parse_field_selector(kind.name, text)
+
+
+BUILT_IN: Meaning = _BuiltIn()
