@@ -4,7 +4,9 @@ import argparse
 import os
 import select
 import signal
+import sys
 
+from podwire.base import PodwireError
 from podwire.cluster.home import ClusterHome, clusters
 
 STOP_SECONDS = 20
@@ -12,25 +14,36 @@ STOP_SECONDS = 20
 
 def run(args: argparse.Namespace) -> int:
     """0 when nothing of the cluster is left."""
-    from podwire.node.cleanup import clean, list_clusters
+    from podwire.node.cleanup import list_clusters
 
     names = {args.name}
     if args.all:
         names = {home.name for home in clusters()} | set(list_clusters())
+    failed = False
     for name in sorted(names):
-        home = ClusterHome(name)
-        stopped = stop(home)
-        left = name in list_clusters()
-        if left:
-            clean(name)
-        known = home.path.exists()
-        if not args.keep:
-            home.remove()
-        if stopped or left or known:
-            print(f"cluster {name} is down")
-        elif not args.all:
-            print(f"there is no cluster {name}")
-    return 0
+        try:
+            said = take_down(name, keep=args.keep)
+        except PodwireError as error:
+            failed = True
+            print(f"podwire: {error}", file=sys.stderr)
+            continue
+        if said or not args.all:
+            print(said or f"there is no cluster {name}")
+    return 2 if failed else 0
+
+
+def take_down(name: str, *, keep: bool) -> str:
+    """Stop and clean one cluster; what was done in words, empty when there was nothing."""
+    from podwire.node.cleanup import clean, list_clusters
+
+    home = ClusterHome(name)
+    stopped, known = stop(home), home.path.exists()
+    left = name in list_clusters()
+    if left:
+        clean(name)
+    if not keep:
+        home.remove()
+    return f"cluster {name} is down" if stopped or left or known else ""
 
 
 def stop(home: ClusterHome) -> bool:

@@ -40,13 +40,13 @@ def _image_rule(text: str) -> "ImageRule":
 
 async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
     started = time.monotonic()
-    from podwire.cluster.doctor import require_packets
+    from podwire.cluster.doctor import why_no_packets
     from podwire.cluster.embedded import EmbeddedCluster
     from podwire.cluster.home import ClusterHome
     from podwire.cluster.system import NodeLayout
     from podwire.cluster.worlds import read_paths
 
-    require_packets()
+    simulated = _announce_simulation(args, why_no_packets())
     objects, problems = read_paths(args.file)
     _say_findings(problems)
     if any(f.severity == "error" for f in problems):
@@ -57,7 +57,7 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
     home = ClusterHome(args.name)
     home.open()
     layout = NodeLayout(args.nodes, tuple(args.zones.split(",")), args.node_cidr_mask_size)
-    cluster = EmbeddedCluster(home, layout, images=images)
+    cluster = EmbeddedCluster(home, layout, images=images, simulated=simulated)
     try:
         await cluster.start()
         refused = await cluster.apply(objects)
@@ -68,6 +68,14 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
     finally:
         await cluster.close()
         home.close()
+
+
+def _announce_simulation(args: argparse.Namespace, lacks: str) -> bool:
+    """Whether to simulate, having said why. What was asked for needs no words."""
+    if lacks and not args.simulate:
+        print(f"no packets here: {lacks}", file=sys.stderr)
+        print("going on with simulated nodes: API, controllers and trace work, connections do not", file=sys.stderr)
+    return bool(lacks) or bool(args.simulate)
 
 
 async def _wait_ready(cluster: "EmbeddedCluster", args: argparse.Namespace, started: float, stop: asyncio.Event) -> int:
@@ -85,7 +93,7 @@ async def _wait_ready(cluster: "EmbeddedCluster", args: argparse.Namespace, star
         for line in waiting[:20]:
             print(f"  {line}", file=sys.stderr)
     else:
-        print(f"networking ready in {seconds:.2f} s", flush=True)
+        print(f"networking ready in {seconds:.2f} s{' (simulated)' if cluster.simulated else ''}", flush=True)
     state = cluster.state
     if state is not None:
         _say_findings(f for f in state.plans.findings if f.severity != "info")
@@ -143,6 +151,7 @@ def _detach(args: argparse.Namespace) -> int:
     home.close()
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "podwire", "up", "--name", args.name, "--nodes", str(args.nodes)]
+    argv += ["--simulate"] if args.simulate else []
     argv += ["--zones", args.zones, "--timeout", str(args.timeout)]
     argv += ["--node-cidr-mask-size", str(args.node_cidr_mask_size)]
     argv += [word for path in args.file for word in ("-f", str(Path(path).absolute()))]

@@ -19,6 +19,7 @@ from podwire.plan import Bind, Create, Merge, Remove, Replace, Write
 
 Json = dict[str, Any]
 APPLY_MANAGER = "podwire-up"
+NOT_FOUND = 404
 
 
 class EmbeddedSource:
@@ -96,9 +97,20 @@ async def apply_objects(server: ApiServer, objects: Sequence[Json]) -> tuple[Fin
         try:
             newest = max(newest, _apply(server, value))
         except StatusError as error:
-            findings.append(Finding("PW9002", "error", _ref(value), NOWHERE, str(error.status.get("message"))))
+            findings.append(_refusal(value, error))
     await server.store.settled(newest)
     return tuple(findings)
+
+
+def _refusal(value: Json, error: StatusError) -> Finding:
+    ref, message = _ref(value), str(error.status.get("message"))
+    lost = error.status.get("code") == NOT_FOUND and ref.namespace
+    fix = (
+        f"add a Namespace {ref.namespace} to the manifests, or: kubectl create namespace {ref.namespace}"
+        if lost
+        else ""
+    )
+    return Finding("PW9002", "error", ref, NOWHERE, message, fix)
 
 
 def _apply(server: ApiServer, value: Json) -> int:

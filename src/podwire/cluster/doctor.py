@@ -6,8 +6,6 @@ import shutil
 
 import msgspec
 
-from podwire.base import EnvironmentUnfit
-
 CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21
 
 
@@ -27,7 +25,7 @@ def examine() -> tuple[Check, ...]:
     root = os.geteuid() == 0
     return (
         Check("linux", hasattr(os, "pidfd_open"), os.uname().release, "podwire needs Linux 5.13 or newer"),
-        Check("root", root, f"uid {os.geteuid()}", "run as root (rootless operation is not built yet)"),
+        Check("root", root, f"uid {os.geteuid()}", "run as root"),
         Check(
             "capabilities",
             _has(CAP_NET_ADMIN, CAP_SYS_ADMIN),
@@ -39,12 +37,10 @@ def examine() -> tuple[Check, ...]:
     )
 
 
-def require_packets() -> None:
-    """Raises :class:`EnvironmentUnfit` naming everything that is missing."""
+def why_no_packets() -> str:
+    """Everything that is missing for packets, with the fix; empty when nothing is."""
     missing = [c for c in examine() if not c.ok]
-    if missing:
-        lines = "; ".join(f"{c.name}: {c.found} ({c.fix})" for c in missing)
-        raise EnvironmentUnfit(f"this machine cannot carry packets for podwire: {lines}")
+    return "; ".join(f"{c.name}: {c.found} ({c.fix})" for c in missing)
 
 
 def _has(*capabilities: int) -> bool:

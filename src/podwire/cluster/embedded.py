@@ -11,7 +11,7 @@ Rules:
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -21,15 +21,12 @@ import podwire
 from podwire.apiserver.server import ApiServer, ApiSettings
 from podwire.base import Finding, PodwireError
 from podwire.cluster.adapter import EmbeddedSource, apply_objects
+from podwire.cluster.drivers import drive_packets, drive_simulated
 from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import NodeLayout, system_objects
-from podwire.engine import Engine, Slot, State, waiting_for
-from podwire.node import NodeRuntime
-from podwire.plan import Plans
-from podwire.planes.api import ApiDriver
-from podwire.planes.dns.driver import DnsDriver, dns_argv
-from podwire.planes.envoy import EnvoyDriver, envoy_argv
-from podwire.planes.nft import NftDriver, NftPlan
+from podwire.engine import Engine, State, waiting_for
+from podwire.planes.dns.driver import dns_argv
+from podwire.planes.envoy import envoy_argv
 from podwire.snapshot import ImageRule, Settings
 
 Json = dict[str, Any]
@@ -39,12 +36,18 @@ class EmbeddedCluster:
     """One running cluster. Use :meth:`start`, then :meth:`apply`, :meth:`wait_ready`, and :meth:`close` in the end."""
 
     def __init__(
-        self, home: ClusterHome, layout: NodeLayout | None = None, *, images: Sequence[ImageRule] = ()
+        self,
+        home: ClusterHome,
+        layout: NodeLayout | None = None,
+        *,
+        images: Sequence[ImageRule] = (),
+        simulated: bool = False,
     ) -> None:
-        """Nothing happens yet; ``home`` must be open."""
+        """Nothing happens yet; ``home`` must be open. ``simulated``: everything but packets."""
         self.home = home
         self._layout = layout or NodeLayout()
-        self.settings = make_settings(home, images)
+        self.simulated = simulated
+        self.settings = simulated_settings(home, images) if simulated else make_settings(home, images)
         self._stack = AsyncExitStack()
         self._engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
@@ -65,11 +68,12 @@ class EmbeddedCluster:
 
     async def _start(self) -> None:
         host = self.settings.host_address
+        reachable = () if self.simulated else (host,)  # pods reach the API server by the fabric
         self.server = ApiServer(
             ApiSettings(
                 directory=self.home.path,
-                addresses=("127.0.0.1", host),
-                advertise=host,
+                addresses=("127.0.0.1", *reachable),
+                advertise=host if reachable else "",
                 service_cidr=self.settings.service_cidr,
                 cluster=self.settings.cluster,
                 domain=self.settings.domain,
@@ -82,34 +86,15 @@ class EmbeddedCluster:
         self.home.settings.chmod(0o600)
         source = EmbeddedSource(self.server)
         engine = self._engine = Engine(source, settings=self.settings, clock=time.time)
-        engine.add(await self._slots(source, engine))
+        if self.simulated:
+            driven = await drive_simulated(self._stack, engine, source)
+        else:
+            driven = await drive_packets(self._stack, engine, source, home=self.home, settings=self.settings)
+        engine.add(driven.slots)
+        self.server.backend = driven.runtime
         self._running = asyncio.create_task(engine.run(), name="engine")
         self._stack.push_async_callback(self._stop_engine)
         await self._ensure_system_objects()
-
-    async def _slots(self, source: EmbeddedSource, engine: Engine) -> tuple[Slot, ...]:
-        """Closed in reverse: nft first, then the pods, then the control sockets their processes talk to."""
-        envoy = EnvoyDriver(engine.report, run_dir=self.home.run)
-        dns = DnsDriver(engine.report, run_dir=self.home.run)
-        await envoy.start()
-        self._stack.push_async_callback(envoy.close)
-        await dns.start()
-        self._stack.push_async_callback(dns.close)
-        runtime = NodeRuntime(engine.report, state_dir=self.home.path)
-        self._stack.push_async_callback(runtime.close)
-        nft = NftDriver(engine.report, cluster=self.settings.cluster)
-        self._stack.push_async_callback(nft.close)
-        api = ApiDriver(source, engine.report)
-        self._stack.push_async_callback(api.close)
-        assert self.server is not None
-        self.server.backend = runtime
-        return (
-            Slot("nodes", lambda plans: plans.nodes, runtime),
-            Slot("nft", _NftPart(), nft),
-            Slot("envoy", lambda plans: plans.routes, envoy),
-            Slot("dns", lambda plans: plans.zone, dns),
-            Slot("api", lambda plans: plans.writes, api),
-        )
 
     async def _ensure_system_objects(self) -> None:
         objects = system_objects(self.settings, self._layout, version=podwire.__version__)
@@ -131,7 +116,7 @@ class EmbeddedCluster:
         await asyncio.wait({waiter, self._running}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
         waiter.cancel()
         if self._running.done():
-            await self._running
+            await self.serve()
         state = engine.state
         if state is None:
             return ("the first look at the API",)
@@ -140,7 +125,13 @@ class EmbeddedCluster:
     async def serve(self) -> None:
         """Until cancelled, or until the engine fails."""
         assert self._running is not None
-        await asyncio.shield(self._running)
+        try:
+            await asyncio.shield(self._running)
+        except BaseExceptionGroup as group:
+            known, bugs = group.split(PodwireError)
+            if known is None or bugs is not None:
+                raise
+            raise PodwireError("; ".join(sorted({str(e) for e in _leaves(known)}))) from group
 
     async def close(self) -> None:
         """Undo everything but the API's state."""
@@ -152,17 +143,12 @@ class EmbeddedCluster:
             await asyncio.gather(self._running, return_exceptions=True)
 
 
-class _NftPart:
-    """The part of the plans the kernel gets; the same object while both parts are."""
-
-    def __init__(self) -> None:
-        self._last: NftPlan | None = None
-
-    def __call__(self, plans: Plans) -> NftPlan:
-        last = self._last
-        if last is None or last.services is not plans.services or last.policy is not plans.policy:
-            self._last = last = NftPlan(plans.services, plans.policy)
-        return last
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def _is_ready(state: State) -> bool:
@@ -187,6 +173,12 @@ def make_settings(home: ClusterHome, images: Sequence[ImageRule]) -> Settings:
         upstreams=host_nameservers(),
         images=(*images, *planes),
     )
+
+
+def simulated_settings(home: ClusterHome, images: Sequence[ImageRule]) -> Settings:
+    """Settings of a cluster without packets: nothing waits for a plane, and no fabric is claimed."""
+    planes = ImageRule("podwire/*", ("true",), "simulated")
+    return Settings(cluster=home.name, images=(*images, planes), planes=False)
 
 
 def host_nameservers() -> tuple[str, ...]:
