@@ -73,7 +73,7 @@ def test_who_has_a_log(statuses: tuple[Any, ...], previous: bool, words: str) ->
 def test_pods_that_cannot_run_anything() -> None:
     assert refusal(check_assigned, pod("a")) == (400, "pod p does not have a host assigned")
     done = {**pod("a"), "status": {"phase": "Succeeded"}}
-    text = "cannot exec into a container in a completed pod; current phase is Succeeded"
+    text = "cannot open streams to a completed pod; current phase is Succeeded"
     assert refusal(check_running, done) == (400, text)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from podwire.apiserver.patch.compare import compare
 from podwire.apiserver.patch.errors import Json, PatchError, PatchOptions, bad_request
 from podwire.apiserver.patch.fieldset import Fields, difference, exclude, format_path, has, intersection, members, union
 from podwire.apiserver.patch.managers import (
@@ -32,7 +33,6 @@ from podwire.apiserver.patch.managers import (
 )
 from podwire.apiserver.patch.typed import (
     canonical,
-    compare,
     elements,
     ensure_named,
     merge,

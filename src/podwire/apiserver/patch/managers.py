@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from podwire.apiserver.patch.compare import compare
 from podwire.apiserver.patch.fieldset import Fields, difference, exclude, ordered, parse_fields, union
-from podwire.apiserver.patch.typed import ABSENT, compare
+from podwire.apiserver.patch.typed import ABSENT
 from podwire.kube.registry import KINDS
 from podwire.kube.schema import Schema, schema_of_kind
 

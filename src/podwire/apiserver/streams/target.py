@@ -49,7 +49,7 @@ def check_running(pod: Json) -> None:
     """Raise 400 when the pod has finished."""
     phase = (pod.get("status") or {}).get("phase", "")
     if phase in ("Succeeded", "Failed"):
-        raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
+        raise bad_request(f"cannot open streams to a completed pod; current phase is {phase}")
 
 
 def check_logged(pod: Json, container: str, *, previous: bool) -> None:
