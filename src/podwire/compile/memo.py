@@ -33,6 +33,11 @@ class Memo:
         self._units[key] = (inputs, made)
         return made
 
+    def last(self, key: str) -> Any:
+        """What :meth:`unit` returned for this key in the compile before, or None: for what must survive wrong input."""
+        known = self._units.get(key)
+        return None if known is None else known[1]
+
     def sweep(self) -> None:
         """End of a compile: drop units nobody asked for."""
         if len(self._used) != len(self._units):

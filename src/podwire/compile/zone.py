@@ -2,12 +2,14 @@
 
 Rules:
 
-1. TTL 30, ``pods insecure`` and reverse zones that fall through are what kubeadm's Corefile says.
+1. Zones, TTL, pods and what falls through are what the Corefile says (``zone_config.py``).
 2. A namespace exists when its object does, or when a Service lives in it (a folder of manifests may lack the object).
 3. The SOA serial is the highest resourceVersion of the objects behind the zone, modulo 2**32: equal input gives an
    equal serial. A deletion alone does not raise it; nobody transfers this zone.
 4. R11: the name servers are the Services that hold the cluster's DNS address, else ``ns.dns.Z``, which always has
    an address.
+
+5. ``pods verified`` is a unit per running pod with an address.
 
 What one Service contributes is in ``zone_service.py``. Source: Kubernetes DNS specification 1.1.0; RFC 2308.
 """
@@ -20,15 +22,23 @@ import msgspec
 
 from podwire.base import Finding, Origin, Ref
 from podwire.compile.context import Context, Piece
-from podwire.compile.zone_service import Naming, cluster_ips, compile_service_zone, endpoint_addresses
-from podwire.kube import EndpointSlice, KubeObject, Namespace, Service
+from podwire.compile.corefile_blocks import is_reverse
+from podwire.compile.zone_config import compile_dns_config, upstreams_of
+from podwire.compile.zone_service import (
+    Naming,
+    cluster_ips,
+    compile_pod_zone,
+    compile_service_zone,
+    endpoint_addresses,
+)
+from podwire.kube import EndpointSlice, KubeObject, Namespace, Pod, Service
+from podwire.kube.selectors import parse_label_selector
 from podwire.plan import PodsMode, Record, ZonePlan, ZoneUnit
+from podwire.plan.dnsconfig import DnsConfig, Kubernetes, zone_holds
 from podwire.plan.zone import RecordType
 
-TTL = 30
 SCHEMA_TTL = 28800
 MAX_NEGATIVE_TTL = 300
-REVERSE = ("in-addr.arpa", "ip6.arpa")
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -42,51 +52,104 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 def compile_zone(context: Context) -> Piece:
-    """The zone plan, and findings on names that cannot be answered."""
+    """The zone plan, and findings on the Corefile and on names that cannot be answered."""
+    part = compile_dns_config(context)
+    options = part.config.kubernetes()
+    if options is None:
+        return Piece(zone=_empty(context, part.config), findings=part.findings)
+    domain = next(zone for zone in options.zones if not is_reverse(zone))
+    naming = Naming(domain, options.ttl, options.endpoint_pod_names)
+    zone, findings = _compile_records(context, options, naming)
+    reverse = tuple(zone for zone in options.zones if is_reverse(zone))
+    plan = msgspec.structs.replace(
+        zone,
+        config=part.config,
+        upstreams=upstreams_of(part.config, domain),
+        fallthrough=_fallthrough(options, (domain, *reverse)),
+    )
+    return Piece(zone=plan, findings=(*part.findings, *findings))
+
+
+def _empty(context: Context, config: DnsConfig) -> ZonePlan:
+    """No block serves the cluster's names."""
+    domain = context.snapshot.settings.domain
+    pods = PodsMode("disabled", 0)
+    return ZonePlan(domain, (), {}, (), pods, 1, 0, upstreams_of(config, domain), config=config)
+
+
+def _fallthrough(options: Kubernetes, zones: tuple[str, ...]) -> tuple[str, ...]:
+    wanted = options.fallthrough
+    if wanted is None:
+        return ()
+    return tuple(z for z in zones if not wanted or any(zone_holds(w, z) for w in wanted))
+
+
+def _compile_records(context: Context, options: Kubernetes, naming: Naming) -> tuple[ZonePlan, tuple[Finding, ...]]:
     snapshot, memo = context.snapshot, context.memo
-    naming = Naming(snapshot.settings.domain, TTL)
-    parts = _compile_parts(context, naming)
+    namespaces = _namespaces(context, options)
+    parts = _compile_parts(context, options, naming, frozenset(namespaces))
     units = {f"Service/{key}": part.unit for key, part in parts.items()}
-    namespaces = _namespaces(context)
     for name in namespaces:
         make_namespace = partial(_compile_namespace, name, naming.domain)
         units[f"Namespace/{name}"] = memo.unit(f"zone-namespace/{name}", (name, naming.domain), make_namespace)
+    if options.pods == "verified":
+        units.update(_pod_units(context, naming, frozenset(namespaces)))
     versions = (max(map(_version, snapshot.all(Namespace).values()), default=1), *(p.version for p in parts.values()))
     serial = max(versions) % (1 << 32)
     address = snapshot.settings.dns_address
+    reverse = tuple(zone for zone in options.zones if is_reverse(zone))
     holders = (snapshot.all(Service)[key] for key, part in parts.items() if address in part.cluster_ips)
     servers = tuple(f"{s.metadata.name}.{s.metadata.namespace}.svc.{naming.domain}" for s in holders)
-    make_apex = partial(_compile_apex, naming, serial, servers, address)
-    units["apex"] = memo.unit("zone-apex", (naming.domain, serial, servers, address), make_apex)
+    make_apex = partial(_compile_apex, naming, serial, servers, address, reverse)
+    units["apex"] = memo.unit("zone-apex", (naming.domain, naming.ttl, serial, servers, address, reverse), make_apex)
     plan = ZonePlan(
         domain=naming.domain,
-        reverse=REVERSE,
+        reverse=reverse,
         units=units,
         namespaces=namespaces,
-        pods=PodsMode("insecure", TTL),
+        pods=PodsMode(options.pods, naming.ttl),
         serial=serial,
-        ttl=TTL,
-        upstreams=snapshot.settings.upstreams,
+        ttl=naming.ttl,
+        upstreams=(),
     )
-    return Piece(zone=plan, findings=tuple(finding for part in parts.values() for finding in part.findings))
+    return plan, tuple(finding for part in parts.values() for finding in part.findings)
 
 
-def _compile_parts(context: Context, naming: Naming) -> dict[str, _Part]:
+def _compile_parts(
+    context: Context, options: Kubernetes, naming: Naming, namespaces: frozenset[str]
+) -> dict[str, _Part]:
     """One part per Service. A part whose endpoints hold some Service's clusterIP is made again without those PTRs."""
     slices_by_service, memo = context.snapshot.slices_by_service, context.memo
+    services = context.snapshot.all(Service)
+    labels = parse_label_selector(options.labels) if options.labels else None
+    shape = (naming.domain, naming.ttl, naming.pod_names)
     parts: dict[str, _Part] = {}
-    for key, service in context.snapshot.all(Service).items():
-        slices = slices_by_service.get(key, ())
-        inputs = (service, slices, naming.domain)
-        parts[key] = memo.unit("zone/" + key, inputs, partial(_compile_part, service, slices, naming, ()))
+    for key, service in services.items():
+        if service.metadata.namespace not in namespaces or (labels and not labels(service.metadata.labels)):
+            continue
+        slices = () if options.noendpoints else slices_by_service.get(key, ())
+        part = memo.unit("zone/" + key, (service, slices, shape), partial(_compile_part, service, slices, naming, ()))
+        if not (options.ignore_empty_service and part.cluster_ips and not part.addresses):
+            parts[key] = part
     virtual = {ip for part in parts.values() for ip in part.cluster_ips}
     for key, part in parts.items():
         if not virtual.isdisjoint(part.addresses):
-            service, slices = context.snapshot.all(Service)[key], slices_by_service.get(key, ())
+            service, slices = services[key], slices_by_service.get(key, ())
             shadowed = tuple(sorted(part.addresses & virtual))
             again = partial(_compile_part, service, slices, naming, shadowed)
-            parts[key] = memo.unit(f"zone-shadowed/{key}", (service, slices, naming.domain, shadowed), again)
+            parts[key] = memo.unit(f"zone-shadowed/{key}", (service, slices, shape, shadowed), again)
     return parts
+
+
+def _pod_units(context: Context, naming: Naming, namespaces: frozenset[str]) -> dict[str, ZoneUnit]:
+    """``a-b-c-d.ns.pod.Z`` of every pod that has this address now."""
+    units = {}
+    for key, pod in context.snapshot.all(Pod).items():
+        addresses = tuple(a.ip for a in pod.status.pod_ips) or ((pod.status.pod_ip,) if pod.status.pod_ip else ())
+        if pod.metadata.namespace in namespaces and addresses and pod.status.phase not in ("Succeeded", "Failed"):
+            make = partial(compile_pod_zone, pod.ref, addresses, naming)
+            units[f"Pod/{key}"] = context.memo.unit(f"zone-pod/{key}", (addresses, naming.domain, naming.ttl), make)
+    return units
 
 
 def _compile_part(
@@ -103,9 +166,16 @@ def _version(value: KubeObject) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _namespaces(context: Context) -> tuple[str, ...]:
-    named = {n.metadata.name for n in context.snapshot.all(Namespace).values()}
-    return tuple(sorted(named | context.snapshot.services_by_namespace.keys()))
+def _namespaces(context: Context, options: Kubernetes) -> tuple[str, ...]:
+    """Namespaces whose names are answered."""
+    objects = context.snapshot.all(Namespace)
+    found = set(objects) | context.snapshot.services_by_namespace.keys()
+    if options.namespaces:
+        found &= set(options.namespaces)
+    if options.namespace_labels:
+        selects = parse_label_selector(options.namespace_labels)
+        found = {name for name in found if selects(context.snapshot.labels_of(name))}
+    return tuple(sorted(found))
 
 
 def _compile_namespace(name: str, domain: str) -> ZoneUnit:
@@ -113,7 +183,9 @@ def _compile_namespace(name: str, domain: str) -> ZoneUnit:
     return ZoneUnit(Origin(Ref("Namespace", "", name)), (), exists)
 
 
-def _compile_apex(naming: Naming, serial: int, servers: tuple[str, ...], address: str) -> ZoneUnit:
+def _compile_apex(
+    naming: Naming, serial: int, servers: tuple[str, ...], address: str, reverse: tuple[str, ...]
+) -> ZoneUnit:
     domain, ttl = naming.domain, naming.ttl
     origin = Origin(Ref("Settings", "", "dns"))
     fallback = f"ns.dns.{domain}"
@@ -123,7 +195,7 @@ def _compile_apex(naming: Naming, serial: int, servers: tuple[str, ...], address
         Record(f"dns-version.{domain}", "TXT", SCHEMA_TTL, "1.1.0", origin),
         Record(fallback, family, ttl, address, origin),
     ]
-    for zone in (domain, *REVERSE):
+    for zone in (domain, *reverse):
         records.append(Record(zone, "SOA", min(ttl, MAX_NEGATIVE_TTL), soa, origin))
         records.extend(Record(zone, "NS", ttl, server, origin) for server in servers or (fallback,))
     return ZoneUnit(origin, tuple(sorted(records)), (f"pod.{domain}", f"svc.{domain}"))

@@ -18,8 +18,9 @@ from ipaddress import ip_address
 
 import msgspec
 
-from podwire.base import FieldPath, Finding, Origin
+from podwire.base import FieldPath, Finding, Origin, Ref
 from podwire.kube import EndpointSlice, Service
+from podwire.kube.discovery import Endpoint
 from podwire.plan import Record, ZoneUnit
 from podwire.plan.zone import RecordType, reverse_name
 
@@ -33,6 +34,8 @@ class Naming(msgspec.Struct, frozen=True):
 
     domain: str
     ttl: int
+    pod_names: bool = False
+    """``endpoint_pod_names``: endpoints without a hostname are named after their pod."""
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -55,7 +58,7 @@ def compile_service_zone(
     if service.spec.type == "ExternalName":
         records, findings = _external(service, owner, naming.ttl)
         return _unit(service, records), findings
-    endpoints = tuple(_endpoint_targets(owner, slices))
+    endpoints = tuple(_endpoint_targets(owner, slices, naming))
     headless = service.spec.cluster_ip == "None"
     published = endpoints if headless else tuple(_cluster_targets(service, owner))
     records = [
@@ -130,8 +133,8 @@ def _cluster_targets(service: Service, owner: str) -> Iterator[_Target]:
             yield _Target(owner, address, port.name, port.protocol or "TCP", port.port, origin, where)
 
 
-def _endpoint_targets(owner: str, slices: Sequence[EndpointSlice]) -> Iterator[_Target]:
-    for part, hostname, addresses, origin in _ready(slices):
+def _endpoint_targets(owner: str, slices: Sequence[EndpointSlice], naming: Naming) -> Iterator[_Target]:
+    for part, hostname, addresses, origin in _ready(slices, pod_names=naming.pod_names):
         ports = [p for p in part.ports if p.port]
         for address in addresses:
             host = f"{hostname or dashed(address)}.{owner}"
@@ -143,7 +146,9 @@ def _endpoint_targets(owner: str, slices: Sequence[EndpointSlice]) -> Iterator[_
                 yield _Target(host, address, port.name or "", port.protocol or "TCP", port.port or 0, origin, origin)
 
 
-def _ready(slices: Sequence[EndpointSlice]) -> Iterator[tuple[EndpointSlice, str, tuple[str, ...], Origin]]:
+def _ready(
+    slices: Sequence[EndpointSlice], *, pod_names: bool = False
+) -> Iterator[tuple[EndpointSlice, str, tuple[str, ...], Origin]]:
     """Endpoints with condition ready true or absent: the slice controller sets it for publishNotReadyAddresses."""
     for part in slices:
         if part.address_type == "FQDN":
@@ -151,7 +156,25 @@ def _ready(slices: Sequence[EndpointSlice]) -> Iterator[tuple[EndpointSlice, str
         for index, endpoint in enumerate(part.endpoints):
             if endpoint.conditions.ready is not False:
                 origin = Origin(part.ref, FieldPath(f"endpoints[{index}]"))
-                yield part, (endpoint.hostname or "").lower(), _normal(endpoint.addresses), origin
+                name = endpoint.hostname or (_pod_name(endpoint) if pod_names else "")
+                yield part, name.lower(), _normal(endpoint.addresses), origin
+
+
+def _pod_name(endpoint: Endpoint) -> str:
+    """The pod's name when it fits into a label."""
+    target = endpoint.target_ref
+    name = target.name if target is not None and target.kind == "Pod" else ""
+    return name if len(name) <= MAX_LABEL and "." not in name else ""
+
+
+def compile_pod_zone(pod: Ref, addresses: Sequence[str], naming: Naming) -> ZoneUnit:
+    """The names of one pod for ``pods verified``."""
+    origin = Origin(pod, FieldPath("status.podIPs"))
+    owner = f"{pod.namespace}.pod.{naming.domain}"
+    return ZoneUnit(
+        origin,
+        tuple(sorted(_address_record(f"{dashed(a)}.{owner}", a, naming.ttl, origin) for a in _normal(addresses))),
+    )
 
 
 def _published(owner: str, targets: tuple[_Target, ...], ttl: int) -> Iterator[Record]:

@@ -7,7 +7,7 @@ Rules:
 3. :meth:`ZoneIndex.resolve` is the reference answer. The DNS server compiles the same answers to wire bytes and
    ``explain`` prints them; a test compares the two over every name of generated zones.
 4. A name exists when it or any name below it has records (RFC 8020): then a missing type is NODATA, never NXDOMAIN.
-5. A reverse zone falls through to the upstreams for unknown addresses; without upstreams they are NXDOMAIN.
+5. A zone of ``fallthrough`` asks the upstreams for what it does not know; without upstreams that is NXDOMAIN.
 6. A CNAME chain that loops, or is longer than 10, is SERVFAIL with the part of the chain that is known.
 
 Source: Kubernetes DNS specification 1.1.0; RFC 1034, 2308, 8020.
@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from podwire.base import Origin
+from podwire.plan.dnsconfig import DnsConfig
 
 RecordType = Literal["A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "NS", "SOA"]
 Rcode = Literal["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"]
@@ -63,8 +64,8 @@ class PodsMode(msgspec.Struct, frozen=True):
 class ZonePlan(msgspec.Struct, frozen=True):
     """The authoritative zones (``origins``, e.g. ``cluster.local``, ``in-addr.arpa``) and where the rest goes.
 
-    ``reverse`` zones fall through to the upstreams for unknown addresses; ``serial`` is the SOA serial; ``upstreams``
-    are ``address`` or ``address:port`` (``[v6]:port``).
+    Zones of ``fallthrough`` ask the upstreams for unknown names (None: the ``reverse`` zones); ``serial`` is the SOA
+    serial; ``upstreams`` are ``address`` or ``address:port`` (``[v6]:port``); ``config`` is what the Corefile says.
     """
 
     domain: str
@@ -75,6 +76,13 @@ class ZonePlan(msgspec.Struct, frozen=True):
     serial: int
     ttl: int
     upstreams: tuple[str, ...]
+    config: DnsConfig = DnsConfig()
+    fallthrough: tuple[str, ...] | None = None
+
+    def falls_through(self, zone: str) -> bool:
+        """Whether the upstreams answer what ``zone`` does not know."""
+        zones = self.reverse if self.fallthrough is None else self.fallthrough
+        return zone in zones and bool(self.upstreams)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -146,8 +154,9 @@ class ZoneIndex:
     def _negative(self, name: str, zone: str) -> Answer:
         if name in self._exists or name == zone:
             return Answer("NOERROR", (), "zone", f"{name} exists without records of its own")
-        if zone in self.plan.reverse and self.plan.upstreams:
-            return Answer("NOERROR", (), "upstream", "no object of this cluster has this address")
+        if self.plan.falls_through(zone):
+            what = "address" if zone in self.plan.reverse else "name"
+            return Answer("NOERROR", (), "upstream", f"no object of this cluster has this {what}")
         return Answer("NXDOMAIN", (), "zone", f"no object gives the name {name}")
 
     def _pod_records(self, name: str) -> tuple[Record, ...]:

@@ -1,0 +1,98 @@
+"""The Corefile of ConfigMap ``kube-system/coredns`` as configuration, with its findings.
+
+Rules:
+
+1. No ConfigMap: kubeadm's Corefile.
+2. A Corefile that cannot be used is an error (PW1209) on the ConfigMap, and the configuration before it stays; after
+   a start that is kubeadm's.
+3. The environment is that of the containers of Deployment ``kube-system/coredns``; other keys of the ConfigMap are
+   the files that ``import``, ``hosts`` and ``forward`` name.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from podwire.base import Finding, Origin, Ref
+from podwire.compile.context import Context
+from podwire.compile.corefile import CorefileError
+from podwire.compile.corefile_blocks import CONFIG_MAP, COREFILE_PATH, Ignored, compile_corefile, default_corefile
+from podwire.kube import ConfigMap, Deployment
+from podwire.plan.dnsconfig import DnsConfig, Forward, zone_holds
+
+SYSTEM_NAMESPACE = "kube-system"
+KEY = "Corefile"
+
+
+class ConfigPart(msgspec.Struct, frozen=True):
+    """The configuration in force, and what is to be said about the one that is wanted."""
+
+    config: DnsConfig
+    findings: tuple[Finding, ...]
+
+
+def compile_dns_config(context: Context) -> ConfigPart:
+    """The configuration in force."""
+    snapshot, memo = context.snapshot, context.memo
+    settings = snapshot.settings
+    value = snapshot.get(ConfigMap, SYSTEM_NAMESPACE, CONFIG_MAP)
+    deployment = snapshot.get(Deployment, SYSTEM_NAMESPACE, CONFIG_MAP)
+    env = _environment(deployment)
+    inputs = (value, tuple(sorted(env.items())), settings.domain, settings.upstreams)
+    last: ConfigPart | None = memo.last("corefile")
+
+    def make() -> ConfigPart:
+        try:
+            return _read(value, env, domain=settings.domain, upstreams=settings.upstreams)
+        except CorefileError as error:
+            assert value is not None, "kubeadm's Corefile is good"
+            config = (
+                last.config if last else _read(None, {}, domain=settings.domain, upstreams=settings.upstreams).config
+            )
+            return ConfigPart(config, (_refusal(value, error, first=last is None),))
+
+    return memo.unit("corefile", inputs, make)
+
+
+def _environment(deployment: Deployment | None) -> Mapping[str, str]:
+    if deployment is None:
+        return {}
+    containers = deployment.spec.template.spec.containers
+    return {v.name: v.value for c in containers for v in c.env if v.value_from is None}
+
+
+def _read(value: ConfigMap | None, env: Mapping[str, str], *, domain: str, upstreams: tuple[str, ...]) -> ConfigPart:
+    data = value.data if value is not None else {KEY: default_corefile(domain)}
+    origin = Origin(value.ref if value is not None else Ref("Settings", "", "dns"), COREFILE_PATH)
+    files = {key: text for key, text in data.items() if key != KEY}
+    if KEY not in data:
+        raise CorefileError("the ConfigMap has no key Corefile", line=1, fix="name the key Corefile")
+    found = compile_corefile(data[KEY], origin, resolv_conf=upstreams, env=env, files=files)
+    findings = [_without_effect(origin.ref, item) for item in found.ignored]
+    if value is not None:
+        findings += _warnings(origin.ref, found.config)
+    return ConfigPart(found.config, tuple(findings))
+
+
+def _refusal(value: ConfigMap, error: CorefileError, *, first: bool) -> Finding:
+    kept = "kubeadm's Corefile is used instead" if first else "the configuration before it stays in force"
+    return Finding("PW1209", "error", value.ref, COREFILE_PATH, f"{error}; {kept}", error.fix)
+
+
+def _without_effect(ref: Ref, item: Ignored) -> Finding:
+    message = f"line {item.line}: {item.text} has no effect here: {item.why}"
+    return Finding("PW1211", "warning", ref, COREFILE_PATH, message, "do not rely on it")
+
+
+def _warnings(ref: Ref, config: DnsConfig) -> Iterator[Finding]:
+    if config.kubernetes() is None:
+        message = "no block has the plugin kubernetes: no name of the cluster is answered"
+        yield Finding("PW1212", "warning", ref, COREFILE_PATH, message, "add: kubernetes cluster.local")
+
+
+def upstreams_of(config: DnsConfig, domain: str) -> tuple[str, ...]:
+    """Whom the block that serves the cluster's zone asks about everything else."""
+    holders = [(len(z), b) for b in config.blocks for z in b.zones if zone_holds(z, domain)]
+    block = max(holders, key=lambda pair: pair[0])[1] if holders else None
+    plugins = block.plugins if block else ()
+    return next((p.upstreams for p in plugins if isinstance(p, Forward) and not p.zone), ())
