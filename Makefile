@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 APT = $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: help setup system system-test demo test check cases golden bench clean
+.PHONY: help setup system system-test demo test check cases golden docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -51,6 +51,9 @@ cases: setup system-test ## run tests/cases at every depth this machine allows
 
 golden: setup ## rewrite the golden files of tests/cases
 	@$(VENV)/bin/pytest tests/cases --golden
+
+docs: setup ## rewrite the generated reference pages
+	@$(PY) -m podwire.cli.reference docs/reference
 
 bench: setup system ## measure (ONLY=startup|memory|pods), last line is JSON
 	@$(PY) -m bench $(ONLY)

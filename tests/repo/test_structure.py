@@ -149,3 +149,11 @@ def test_every_finding_code_is_documented() -> None:
     documented = set(re.findall(r"PW\d{4}", (ROOT / "docs" / "reference" / "findings.md").read_text()))
     used = {code for path in SOURCE.rglob("*.py") for code in re.findall(r'"(PW\d{4})"', path.read_text())}
     assert used <= documented, sorted(used - documented)
+
+
+def test_generated_reference_pages_are_current() -> None:
+    from podwire.cli.reference import pages
+
+    folder = ROOT / "docs" / "reference"
+    stale = [name for name, text in pages().items() if (folder / name).read_text() != text]
+    assert not stale, "run: make docs"
