@@ -18,6 +18,10 @@ from podwire.kube import KINDS
 from podwire.plan import Bind, Create, Merge, Remove, Replace, Write
 
 Json = dict[str, Any]
+REMOVED_FIELDS = {
+    "spec.topologyKeys": "the field went in 1.22: use spec.trafficDistribution: PreferSameZone, or PreferSameNode",
+}
+"""What to write instead of fields that Kubernetes had once."""
 APPLY_MANAGER = "podwire-up"
 NOT_FOUND = 404
 
@@ -108,7 +112,7 @@ def _refusal(value: Json, error: StatusError) -> Finding:
     fix = (
         f"add a Namespace {ref.namespace} to the manifests, or: kubectl create namespace {ref.namespace}"
         if lost
-        else ""
+        else next((advice for field, advice in REMOVED_FIELDS.items() if field in message), "")
     )
     return Finding("PW9002", "error", ref, NOWHERE, message, fix)
 

@@ -16,14 +16,17 @@ from podwire.compile.context import Context, Piece
 from podwire.compile.endpoints_legacy import MANAGED_LABEL as LEGACY_LABEL
 from podwire.compile.endpoints_legacy import MANAGER as LEGACY_MANAGER
 from podwire.compile.endpoints_legacy import compile_legacy
-from podwire.compile.endpoints_slices import MANAGED_LABEL, MANAGER, compile_slices
+from podwire.compile.endpoints_slices import MANAGED_LABEL, MANAGER, Sliced, compile_slices
 from podwire.compile.endpoints_views import PodIndex, PodView, has_derived_endpoints, view_pod
+from podwire.compile.events import compile_said
 from podwire.compile.loadbalancers import compile_load_balancers
+from podwire.compile.nodes import is_ready
 from podwire.compile.tables import Table
+from podwire.compile.topology import Topology, compile_topology
 from podwire.kube import Endpoints, EndpointSlice, Pod, Service
 from podwire.plan import Remove, Write
 
-ZONE_LABEL = "topology.kubernetes.io/zone"
+HINTS_COMPONENT = "endpoint-slice-controller"
 
 
 def compile_endpoints(context: Context) -> Piece:
@@ -41,7 +44,7 @@ def compile_endpoints(context: Context) -> Piece:
 def _services(context: Context, writes: dict[str, Write]) -> None:
     snapshot, memo = context.snapshot, context.memo
     indexes = {ns: _index(context, ns) for ns in snapshot.services_by_namespace}
-    zones = memo.unit("zones", tuple(snapshot.nodes.values()), partial(_zones, context))
+    topology = _topology(context)
     legacy = snapshot.all(Endpoints)
     for key, service in snapshot.all(Service).items():
         if not has_derived_endpoints(service) or service.metadata.deletion_timestamp is not None:
@@ -50,9 +53,12 @@ def _services(context: Context, writes: dict[str, Write]) -> None:
         pods = memo.unit(f"selected/{key}", (service, index), partial(index.select, service.spec.selector))
         slices = tuple(s for s in snapshot.slices_by_service.get(key, ()) if _is_managed(s))
         known = legacy.get(key)
-        inputs = (service, pods, slices, known, zones)
-        make = partial(_compile_service, service, pods, slices, known, zones)
-        writes.update(memo.unit(f"endpoints/{key}", inputs, make))
+        inputs = (service, pods, slices, known, topology)
+        make = partial(_compile_service, service, pods, slices, known, topology)
+        made = memo.unit(f"endpoints/{key}", inputs, make)
+        writes.update(made.writes)
+        for said in made.said if snapshot.settings.owned.events else ():
+            writes.update(compile_said(context, service, said, component=HINTS_COMPONENT))
     for key, old in legacy.items():
         if old.metadata.labels.get(LEGACY_LABEL) == LEGACY_MANAGER and key not in snapshot.all(Service):
             name = f"endpoints/Endpoints/{key}"
@@ -65,13 +71,13 @@ def _compile_service(
     pods: tuple[PodView, ...],
     slices: tuple[EndpointSlice, ...],
     known: Endpoints | None,
-    zones: dict[str, str],
-) -> dict[str, Write]:
-    writes = compile_slices(service, pods, slices, zones)
+    topology: Topology,
+) -> Sliced:
+    made = compile_slices(service, pods, slices, topology)
     legacy = compile_legacy(service, pods, known)
     if legacy is not None:
-        writes[f"endpoints/Endpoints/{service.key}"] = legacy
-    return writes
+        made.writes[f"endpoints/Endpoints/{service.key}"] = legacy
+    return made
 
 
 def _is_managed(part: EndpointSlice) -> bool:
@@ -86,6 +92,9 @@ def _index(context: Context, namespace: str) -> PodIndex:
     return memo.unit(f"endpoint-index/{namespace}", views, partial(PodIndex, views))
 
 
-def _zones(context: Context) -> dict[str, str]:
-    """Zone by node name; a node without the label has the empty zone."""
-    return {name: node.metadata.labels.get(ZONE_LABEL, "") for name, node in context.snapshot.nodes.items()}
+def _topology(context: Context) -> Topology:
+    """Zones and their CPU: the same object while nodes change in other ways only."""
+    nodes = context.snapshot.nodes
+    ready = tuple(name for name, node in nodes.items() if is_ready(context, node))
+    inputs = (*nodes.values(), ready)
+    return context.memo.unit("topology", inputs, partial(compile_topology, nodes, ready))

@@ -6,13 +6,14 @@ Rules:
 2. An endpoint stays in the slice it is in; new ones fill slices that change anyway, fullest first, then the one
    other slice that fits them best, then new slices. Nothing is rebalanced.
 3. A slice nobody needs any more takes over another group before a new one is created; else it is removed.
-4. New slices have names that depend only on the Service and their number.
-5. The annotation endpoints.kubernetes.io/last-change-trigger-time is not written: equal input, equal output.
+4. Hints: ``trafficDistribution``, or ``topology-mode: Auto``, which overrides it (:mod:`podwire.compile.topology`).
+5. New slices have names that depend only on the Service and their number.
+6. The annotation endpoints.kubernetes.io/last-change-trigger-time is not written: equal input, equal output.
 
 Source: KEP-752; kubernetes ``staging/src/k8s.io/endpointslice/reconciler.go``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 import msgspec
@@ -21,6 +22,7 @@ from podwire.base import Origin, Ref
 from podwire.compile.endpoints_views import PodView, resolve_port
 from podwire.compile.names import child_name
 from podwire.compile.statuses import owner_reference
+from podwire.compile.topology import Part, Said, Topology, assign_hints, is_auto
 from podwire.kube import EndpointSlice, Service
 from podwire.kube.core import ObjectReference
 from podwire.kube.discovery import Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode, ForZone
@@ -34,7 +36,13 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 _API = "discovery.k8s.io/v1"
 
 Group = tuple[str, tuple[EndpointPort, ...]]
-Zones = Mapping[str, str]
+
+
+class Sliced(msgspec.Struct, frozen=True):
+    """The writes that make a Service's slices right, and what is to be said about its hints."""
+
+    writes: dict[str, Write]
+    said: tuple[Said, ...] = ()
 
 
 class _Slot:
@@ -52,15 +60,32 @@ class _Slot:
 
 
 def compile_slices(
-    service: Service, pods: tuple[PodView, ...], slices: tuple[EndpointSlice, ...], zones: Zones
-) -> dict[str, Write]:
-    """The writes that make the Service's slices right; ``slices`` are those podwire manages."""
-    groups = _groups(service, pods, zones)
-    slots, spare = _keep(groups, slices)
+    service: Service, pods: tuple[PodView, ...], slices: tuple[EndpointSlice, ...], topology: Topology
+) -> Sliced:
+    """What makes the Service's slices right; ``slices`` are those podwire manages."""
+    groups = _groups(service, pods, topology)
+    slots, spare = _keep(groups, slices, keep_hints=is_auto(service))
     for group, endpoints in groups.items():
         _place(group, endpoints, slots, spare)
     if not slots:
         slots.append(_Slot(spare.pop(0) if spare else None, (_families(service)[0], ())))
+    said = _balance(slots, topology) if is_auto(service) else ()
+    return Sliced(_writes(service, slots, spare), said)
+
+
+def _balance(slots: list[_Slot], topology: Topology) -> tuple[Said, ...]:
+    """Hints by the CPU of zones, a family at a time."""
+    said = []
+    for family in sorted({s.group[0] for s in slots}):
+        own = [s for s in slots if s.group[0] == family]
+        made, what = assign_hints([Part(tuple(s.endpoints), s.changed) for s in own], topology, family)
+        for slot, endpoints in zip(own, made, strict=True):
+            slot.endpoints = list(endpoints)
+        said.append(what)
+    return tuple(said)
+
+
+def _writes(service: Service, slots: list[_Slot], spare: list[EndpointSlice]) -> dict[str, Write]:
     taken = {s.known.metadata.name for s in slots if s.known} | {s.metadata.name for s in spare}
     writes: dict[str, Write] = {}
     number = 0
@@ -90,8 +115,9 @@ def _families(service: Service) -> tuple[str, ...]:
     return service.spec.ip_families or ("IPv4",)
 
 
-def _groups(service: Service, pods: tuple[PodView, ...], zones: Zones) -> dict[Group, list[Endpoint]]:
+def _groups(service: Service, pods: tuple[PodView, ...], topology: Topology) -> dict[Group, list[Endpoint]]:
     found: dict[Group, list[Endpoint]] = {}
+    zones = topology.zones
     for pod in pods:
         if pod.node not in zones and not service.spec.publish_not_ready_addresses:
             continue  # S34: the node is not known (yet)
@@ -130,7 +156,7 @@ def _endpoint(service: Service, pod: PodView, address: str, zone: str) -> Endpoi
         target_ref=target,
         node_name=pod.node or None,
         zone=zone or None,
-        hints=_hints(service.spec.traffic_distribution, pod.node, zone) if ready else None,
+        hints=_hints(service.spec.traffic_distribution, pod.node, zone) if ready and not is_auto(service) else None,
     )
 
 
@@ -156,9 +182,12 @@ def _group_of(part: EndpointSlice) -> Group:
 
 
 def _keep(
-    groups: dict[Group, list[Endpoint]], slices: tuple[EndpointSlice, ...]
+    groups: dict[Group, list[Endpoint]], slices: tuple[EndpointSlice, ...], *, keep_hints: bool
 ) -> tuple[list[_Slot], list[EndpointSlice]]:
-    """Slots for slices that keep endpoints, which leave ``groups``; and the slices that keep none."""
+    """Slots for slices that keep endpoints, which leave ``groups``; and the slices that keep none.
+
+    ``keep_hints``: hints are decided later, over all slices; another hint is no change yet.
+    """
     slots, spare = [], []
     for part in slices:
         if part.metadata.deletion_timestamp is not None:
@@ -167,6 +196,8 @@ def _keep(
         wanted = {_identity(e): e for e in groups.get(slot.group, ())}
         for endpoint in part.endpoints:
             new = wanted.pop(_identity(endpoint), None)
+            if new is not None and keep_hints:
+                new = msgspec.structs.replace(new, hints=endpoint.hints)
             if new is not None and slot.room:
                 slot.endpoints.append(new)
             slot.changed = slot.changed or new != endpoint

@@ -19,6 +19,7 @@ from podwire.base import NOWHERE, Origin, Ref
 from podwire.compile.context import Context
 from podwire.compile.names import child_name
 from podwire.compile.statuses import api_version_of, format_time, parse_time
+from podwire.compile.topology import Said
 from podwire.kube import Event, KubeObject, Namespace
 from podwire.plan import Create, EventFact, Json, Merge, Write
 
@@ -80,6 +81,12 @@ def compile_event(
     """A Warning on an object, once; None when it is there already."""
     said = _Said(value.ref, value.metadata.uid, "Warning", reason, message, component, field)
     return next(_write(context, said), None)
+
+
+def compile_said(context: Context, value: KubeObject, what: Said, *, component: str) -> Iterator[tuple[str, Write]]:
+    """What another pass has to say about an object, once; nothing when it is there already."""
+    said = _Said(value.ref, value.metadata.uid, what.type, what.reason, what.message, component)
+    return _write(context, said)
 
 
 def _group(facts: tuple[EventFact, ...], horizon: float) -> tuple[_Said, ...]:

@@ -21,6 +21,7 @@ from ipaddress import ip_address
 import msgspec
 
 from podwire.base import Origin, Ref
+from podwire.explain.balance import describe_balance
 from podwire.explain.misses import explain_misses
 from podwire.explain.steps import Branch, Hop, Party, Target
 from podwire.explain.world import World
@@ -155,6 +156,10 @@ def _through_service(
     # Rule 3, and: a pod that came from another node is masqueraded under Local too, or replies would bypass the NAT.
     masquerade = scope != "internal" and (not unit.external_local or remote)
     total = len(backends.endpoints)
+    balance = describe_balance(world.plans.services, unit, scope)
+    if balance:
+        last = msgspec.structs.replace(before[-1], notes=(*before[-1].notes, f"by {backends.why}", *balance))
+        before = (*before[:-1], last)
     branches = []
     for endpoint in backends.endpoints:
         hop = _endpoint_hop(endpoint, unit, total)

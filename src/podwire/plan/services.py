@@ -104,7 +104,7 @@ def decide_backends(port: ServicePort, *, node: str, zone: str, scope: Scope) ->
         field = "internalTrafficPolicy" if scope == "internal" else "externalTrafficPolicy"
         local = _usable(tuple(e for e in port.endpoints if e.node == node))
         return Backends(local, "drop", f"{field}: Local and {'an' if local else 'no'} endpoint on node {node}")
-    return Backends(_by_topology(everywhere, node, zone), "refuse", "ready endpoints")
+    return _by_topology(everywhere, node, zone)
 
 
 def _usable(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
@@ -112,15 +112,15 @@ def _usable(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     return ready or tuple(e for e in endpoints if e.serving and e.terminating)
 
 
-def _by_topology(endpoints: tuple[Endpoint, ...], node: str, zone: str) -> tuple[Endpoint, ...]:
+def _by_topology(endpoints: tuple[Endpoint, ...], node: str, zone: str) -> Backends:
     """Hints count only when every ready endpoint carries one and one of them names us (KEP-2433, KEP-4444)."""
-    if any(not e.ready for e in endpoints):
-        return endpoints
-    if all(e.for_nodes for e in endpoints) and any(node in e.for_nodes for e in endpoints):
-        return tuple(e for e in endpoints if node in e.for_nodes)
-    if all(e.for_zones for e in endpoints) and any(zone in e.for_zones for e in endpoints):
-        return tuple(e for e in endpoints if zone in e.for_zones)
-    return endpoints
+    chosen, why = endpoints, "ready endpoints"
+    if all(e.ready for e in endpoints):
+        if all(e.for_nodes for e in endpoints) and any(node in e.for_nodes for e in endpoints):
+            chosen, why = tuple(e for e in endpoints if node in e.for_nodes), f"hints for node {node}"
+        elif all(e.for_zones for e in endpoints) and any(zone in e.for_zones for e in endpoints):
+            chosen, why = tuple(e for e in endpoints if zone in e.for_zones), f"hints for zone {zone}"
+    return Backends(chosen, "refuse", why)
 
 
 def find_ports(plan: ServicePlan, *, address: str, port: int, protocol: str) -> Iterable[ServicePort]:
