@@ -12,6 +12,7 @@ apiserver.
 from typing import Any
 
 from podwire.apiserver.services import merge_allocated
+from podwire.kube.jobs import identify_job
 from podwire.kube.registry import Kind
 
 Json = dict[str, Any]
@@ -33,7 +34,7 @@ def prepare_create(kind: Kind, value: Json) -> Json:
     """Drop what a creator may not set."""
     if "status" in kind.subresources and kind.stored not in KEEPS_STATUS_ON_CREATE:
         value = {k: v for k, v in value.items() if k != "status"}
-    return value
+    return identify_job(value) if kind.name == "Job" else value
 
 
 def prepare_update(kind: Kind, new: Json, old: Json, *, subresource: str) -> Json:

@@ -8,7 +8,8 @@ load on first use: ``schema`` and ``decode`` (types of JSON values), ``defaults`
 and ``selectors``, ``scale``, ``openapi``, ``manifest``.
 """
 
-from podwire.kube.apps import Deployment, ReplicaSet, StatefulSet
+from podwire.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
+from podwire.kube.batch import CronJob, Job
 from podwire.kube.core import (
     ConfigMap,
     Endpoints,
@@ -32,18 +33,24 @@ from podwire.kube.meta import (
 )
 from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy
 from podwire.kube.pods import Container, Pod, PodSpec, PodTemplateSpec
+from podwire.kube.policy import PodDisruptionBudget
 from podwire.kube.registry import KINDS, Kind, parse
+from podwire.kube.scheduling import PriorityClass
 
 __all__ = [
     "KINDS",
     "ConfigMap",
     "Container",
+    "ControllerRevision",
+    "CronJob",
+    "DaemonSet",
     "Deployment",
     "EndpointSlice",
     "Endpoints",
     "Event",
     "Ingress",
     "IngressClass",
+    "Job",
     "Kind",
     "KubeObject",
     "LabelSelector",
@@ -55,8 +62,10 @@ __all__ = [
     "ObjectMeta",
     "OwnerReference",
     "Pod",
+    "PodDisruptionBudget",
     "PodSpec",
     "PodTemplateSpec",
+    "PriorityClass",
     "ReplicaSet",
     "Secret",
     "Service",

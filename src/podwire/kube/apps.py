@@ -1,4 +1,4 @@
-"""apps/v1: Deployment, ReplicaSet, StatefulSet."""
+"""apps/v1: Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision."""
 
 from typing import Annotated, Any
 
@@ -144,3 +144,56 @@ class StatefulSet(KubeObject, frozen=True):
 
     spec: StatefulSetSpec = StatefulSetSpec()
     status: StatefulSetStatus = StatefulSetStatus()
+
+
+class RollingUpdateDaemonSet(KubeStruct, frozen=True):
+    """How many nodes may be without an available pod, or have two, during a roll."""
+
+    max_unavailable: IntOrString | None = None
+    max_surge: IntOrString | None = None
+
+
+class DaemonSetUpdateStrategy(KubeStruct, frozen=True):
+    """RollingUpdate or OnDelete."""
+
+    type: str = ""
+    rolling_update: RollingUpdateDaemonSet | None = None
+
+
+class DaemonSetSpec(KubeStruct, frozen=True):
+    """Desired state of a DaemonSet."""
+
+    selector: Annotated[LabelSelector, api(required=True)] = LabelSelector()
+    template: Annotated[PodTemplateSpec, api(required=True)] = PodTemplateSpec()
+    update_strategy: DaemonSetUpdateStrategy = DaemonSetUpdateStrategy()
+    min_ready_seconds: int = 0
+    revision_history_limit: int | None = None
+
+
+class DaemonSetStatus(KubeStruct, frozen=True):
+    """Observed state of a DaemonSet."""
+
+    current_number_scheduled: Annotated[int, api(required=True)] = 0
+    number_misscheduled: Annotated[int, api(required=True)] = 0
+    desired_number_scheduled: Annotated[int, api(required=True)] = 0
+    number_ready: Annotated[int, api(required=True)] = 0
+    observed_generation: int = 0
+    updated_number_scheduled: int = 0
+    number_available: int = 0
+    number_unavailable: int = 0
+    collision_count: int | None = None
+    conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
+
+
+class DaemonSet(KubeObject, frozen=True):
+    """Keeps one pod on every node that fits."""
+
+    spec: DaemonSetSpec = DaemonSetSpec()
+    status: DaemonSetStatus = DaemonSetStatus()
+
+
+class ControllerRevision(KubeObject, frozen=True):
+    """A template a StatefulSet or DaemonSet had, for rollbacks."""
+
+    data: dict[str, Any] | None = None
+    revision: Annotated[int, api(required=True, format="int64")] = 0

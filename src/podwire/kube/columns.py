@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from podwire.kube import columns_core, columns_pod, columns_workload
+from podwire.kube import columns_batch, columns_core, columns_pod, columns_workload
 from podwire.kube.columns_text import age
 
 Obj = dict[str, Any]
@@ -97,6 +97,21 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Reason": "Short cause, in one word.",
         "Object": "Object the event is about.",
         "Message": "What happened.",
+        "Node Selector": "Labels of the nodes that get a pod.",
+        "Revision": "Number of the revision.",
+        "Schedule": "When Jobs are made.",
+        "Timezone": "Time zone of the schedule.",
+        "Suspend": "Whether no Jobs are made for now.",
+        "Active": "Jobs that run.",
+        "Last Schedule": "Time since a Job was made last.",
+        "Completions": "Pods that succeeded, of those wanted.",
+        "Duration": "Time the Job ran.",
+        "Min Available": "Pods that must stay.",
+        "Max Unavailable": "Pods that may be missing.",
+        "Allowed Disruptions": "Evictions allowed now.",
+        "Value": "The priority.",
+        "Global-Default": "Whether pods without a class get it.",
+        "PreemptionPolicy": "Whether it takes the place of lower ones.",
         "Holder": "Who holds the lease.",
     }
 )
@@ -109,6 +124,17 @@ _PLAIN: tuple[tuple[Column, ...], Cells] = (
 _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
     {
         "ConfigMap": (_columns("Name Data:integer Age"), columns_core.config_map),
+        "ControllerRevision": (_columns("Name Controller Revision:integer Age"), columns_workload.controller_revision),
+        "CronJob": (
+            _columns("Name Schedule Timezone Suspend:boolean Active:integer Last_Schedule Age")
+            + _columns("| Containers Images Selector"),
+            columns_batch.cron_job,
+        ),
+        "DaemonSet": (
+            _columns("Name Desired:integer Current:integer Ready:integer Up-to-date:integer Available:integer")
+            + _columns("Node_Selector Age | Containers Images Selector"),
+            columns_workload.daemon_set,
+        ),
         "Deployment": (
             _columns("Name Ready Up-to-date:integer Available:integer Age | Containers Images Selector"),
             columns_workload.deployment,
@@ -123,6 +149,7 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
         ),
         "Ingress": (_columns("Name Class Hosts Address Ports Age"), columns_core.ingress),
         "IngressClass": (_columns("Name Controller Parameters Age"), columns_core.ingress_class),
+        "Job": (_columns("Name Status Completions Duration Age | Containers Images Selector"), columns_batch.job),
         "Lease": (_columns("Name Holder Age"), columns_core.lease),
         "Namespace": (_columns("Name Status Age"), columns_core.namespace),
         "NetworkPolicy": (_columns("Name Pod-Selector Age"), columns_core.network_policy),
@@ -135,6 +162,14 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
         "Pod": (
             _columns("Name Ready Status Restarts Age | IP Node Nominated_Node Readiness_Gates"),
             columns_pod.pod,
+        ),
+        "PodDisruptionBudget": (
+            _columns("Name Min_Available Max_Unavailable Allowed_Disruptions:integer Age"),
+            columns_batch.disruption_budget,
+        ),
+        "PriorityClass": (
+            _columns("Name Value:integer Global-Default:boolean Age PreemptionPolicy"),
+            columns_batch.priority,
         ),
         "ReplicaSet": (
             _columns("Name Desired:integer Current:integer Ready:integer Age | Containers Images Selector"),

@@ -1,8 +1,8 @@
-"""Cells of Deployment, ReplicaSet and StatefulSet."""
+"""Cells of the kinds of apps/v1."""
 
 from typing import Any
 
-from podwire.kube.columns_text import age, name, selector
+from podwire.kube.columns_text import age, labels, name, selector
 
 Obj = dict[str, Any]
 
@@ -32,6 +32,36 @@ def stateful_set(obj: Obj, now: float) -> list[Any]:
     """READY counts ready against desired."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     return [name(obj), _ready(spec, status), age(obj, now), *_containers(spec)]
+
+
+def daemon_set(obj: Obj, now: float) -> list[Any]:
+    """Numbers of nodes and pods."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    fields: tuple[str, ...] = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady")
+    fields += ("updatedNumberScheduled", "numberAvailable")
+    pod = (spec.get("template") or {}).get("spec") or {}
+    return [
+        name(obj),
+        *(status.get(field, 0) for field in fields),
+        labels(pod.get("nodeSelector")),
+        age(obj, now),
+        *_containers(spec),
+        selector(spec.get("selector")),
+    ]
+
+
+def controller_revision(obj: Obj, now: float) -> list[Any]:
+    """Whose revision, and which."""
+    owners = (obj.get("metadata") or {}).get("ownerReferences") or ()
+    owner = next((o for o in owners if o.get("controller")), None)
+    kind = _qualified(owner) if owner else "<none>"
+    return [name(obj), kind, obj.get("revision", 0), age(obj, now)]
+
+
+def _qualified(owner: Obj) -> str:
+    group = str(owner.get("apiVersion", "")).rpartition("/")[0]
+    kind = str(owner.get("kind", "")).lower()
+    return f"{kind}.{group}/{owner.get('name', '')}" if group else f"{kind}/{owner.get('name', '')}"
 
 
 def _ready(spec: Obj, status: Obj) -> str:

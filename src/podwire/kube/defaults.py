@@ -125,6 +125,61 @@ def _stateful_set(obj: Obj) -> Obj:
     return put(obj, "spec", _template(each(spec, "volumeClaimTemplates", default_volume_claim)))
 
 
+def _daemon_set(obj: Obj) -> Obj:
+    spec = fill(obj.get("spec") or {}, {"revisionHistoryLimit": 10})
+    strategy = fill(spec.get("updateStrategy") or {}, {"type": "RollingUpdate"})
+    if strategy["type"] == "RollingUpdate":
+        rolling = fill(strategy.get("rollingUpdate") or {}, {"maxUnavailable": 1, "maxSurge": 0})
+        strategy = put(strategy, "rollingUpdate", rolling)
+    return put(obj, "spec", _template(put(spec, "updateStrategy", strategy)))
+
+
+def _job(obj: Obj) -> Obj:
+    return put(obj, "spec", _job_spec(obj.get("spec") or {}))
+
+
+def _job_spec(spec: Obj) -> Obj:
+    if spec.get("completions") is None and spec.get("parallelism") is None:
+        spec = fill(spec, {"completions": 1})
+    per_index = spec.get("backoffLimitPerIndex") is not None
+    fixed = {
+        "parallelism": 1,
+        "backoffLimit": (1 << 31) - 1 if per_index else 6,
+        "completionMode": "NonIndexed",
+        "suspend": False,
+        "podReplacementPolicy": "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed",
+    }
+    spec = fill(spec, fixed)
+    policy = spec.get("podFailurePolicy")
+    if policy:
+        spec = put(spec, "podFailurePolicy", each(policy, "rules", _failure_rule))
+    return _template(spec)
+
+
+def _failure_rule(rule: Obj) -> Obj:
+    return each(rule, "onPodConditions", lambda pattern: fill(pattern, {"status": "True"}))
+
+
+def _cron_job(obj: Obj) -> Obj:
+    fixed = {
+        "concurrencyPolicy": "Allow",
+        "suspend": False,
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 1,
+    }
+    spec = fill(obj.get("spec") or {}, fixed)
+    template = spec.get("jobTemplate")
+    if not template:
+        return put(obj, "spec", spec)
+    job = template.get("spec") or {}
+    # Jobs are defaulted when they are made; their pods' template already here.
+    return put(obj, "spec", put(spec, "jobTemplate", put(template, "spec", _template(job))))
+
+
+def _priority_class(obj: Obj) -> Obj:
+    return fill(obj, {"preemptionPolicy": "PreemptLowerPriority"})
+
+
 def _template(spec: Obj) -> Obj:
     return put(spec, "template", default_pod_template(spec["template"])) if spec.get("template") else spec
 
@@ -148,14 +203,18 @@ def _network_policy(obj: Obj) -> Obj:
 
 _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
     {
+        "CronJob": _cron_job,
+        "DaemonSet": _daemon_set,
         "Deployment": _deployment,
         "EndpointSlice": _endpoint_slice,
         "Endpoints": _endpoints,
         "IngressClass": _ingress_class,
+        "Job": _job,
         "Namespace": _namespace,
         "NetworkPolicy": _network_policy,
         "Node": _node,
         "Pod": default_pod,
+        "PriorityClass": _priority_class,
         "ReplicaSet": _replica_set,
         "Secret": _secret,
         "Service": _service,

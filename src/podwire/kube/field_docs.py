@@ -168,6 +168,38 @@ _WORKLOAD: Docs = {
     "volumeClaimTemplates": "Volumes each pod gets for itself.",
 }
 
+_JOB: Docs = {
+    "parallelism": "Pods that may run at the same time. Default 1.",
+    "completions": "Pods that must succeed; absent means that any one success ends the Job.",
+    "backoffLimit": "Failures after which the Job has failed. Default 6.",
+    "activeDeadlineSeconds": "Seconds after which the Job has failed, whatever its pods do.",
+    "ttlSecondsAfterFinished": "Seconds after which a finished Job is deleted.",
+    "completionMode": "NonIndexed, or Indexed: every pod gets an index in JOB_COMPLETION_INDEX.",
+    "suspend": "Stop the pods, and start none.",
+    "podFailurePolicy": "What failed pods mean, by exit code or condition.",
+    "podReplacementPolicy": "When a pod is replaced: TerminatingOrFailed or Failed.",
+    "selector": "Labels of its pods; made by the server.",
+    "template": "The pods to make; restartPolicy must be OnFailure or Never.",
+}
+
+_CRON_JOB: Docs = {
+    "schedule": "Five fields (minute, hour, day, month, weekday) or @hourly, @daily, @weekly, @monthly, @yearly.",
+    "timeZone": "Time zone of the schedule, such as Europe/Berlin. Default: that of the controller, UTC.",
+    "concurrencyPolicy": "Allow, Forbid (skip while one runs) or Replace. Default Allow.",
+    "startingDeadlineSeconds": "Seconds a start may be late; later it is missed.",
+    "suspend": "Start no further Jobs.",
+    "jobTemplate": "The Jobs to make.",
+    "successfulJobsHistoryLimit": "Finished Jobs kept. Default 3.",
+    "failedJobsHistoryLimit": "Failed Jobs kept. Default 1.",
+}
+
+_BUDGET: Docs = {
+    "minAvailable": "Pods that must stay, as a number or percentage.",
+    "maxUnavailable": "Pods that may be missing, as a number or percentage.",
+    "selector": "Pods it is about; empty means all of the namespace.",
+    "unhealthyPodEvictionPolicy": "IfHealthyBudget or AlwaysAllow: whether pods that are not ready may always go.",
+}
+
 _ENDPOINT: Docs = {
     "addresses": "Addresses of the endpoint; the first one is used.",
     "conditions": "Whether it is ready, serving, terminating.",
@@ -217,8 +249,11 @@ FIELD_DOCS: Mapping[str, Docs] = MappingProxyType(
         "ServiceBackendPort": {"name": "Name of the Service's port.", "number": "Number of the Service's port."},
         **dict.fromkeys(("Pod", "Service", "Node", "Namespace", "Deployment", "ReplicaSet", "StatefulSet"), _OBJECT),
         **dict.fromkeys(("Ingress", "IngressClass", "NetworkPolicy", "Lease", "ServiceAccount"), _OBJECT),
+        **dict.fromkeys(("DaemonSet", "Job", "CronJob", "PodDisruptionBudget"), _OBJECT),
         "ConfigMap": {**_OBJECT, **_DATA},
         "Container": _CONTAINER,
+        "CronJobSpec": _CRON_JOB,
+        "DaemonSetSpec": _WORKLOAD,
         "DeploymentSpec": _WORKLOAD,
         "Endpoint": _ENDPOINT,
         "HTTPIngressPath": _INGRESS_PATH,
@@ -226,7 +261,9 @@ FIELD_DOCS: Mapping[str, Docs] = MappingProxyType(
         "NetworkPolicyPeer": _PEER,
         "NetworkPolicyPort": _POLICY_PORT,
         "NetworkPolicySpec": _POLICY,
+        "JobSpec": _JOB,
         "ObjectMeta": _META,
+        "PodDisruptionBudgetSpec": _BUDGET,
         "PodSpec": _POD_SPEC,
         "Probe": _PROBE,
         "ReplicaSetSpec": _WORKLOAD,

@@ -25,6 +25,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "source",
             "type",
         ),
+        "Job": (*_META, "status.successful"),
         "Namespace": ("metadata.name", "status.phase"),
         "Node": ("metadata.name", "spec.unschedulable"),
         "Pod": (
@@ -61,6 +62,8 @@ def field_value(kind_name: str, obj: Mapping[str, Any], path: str) -> str:
         raise KeyError(path)
     if kind_name == "Event" and path == "source":
         return str(_walk(obj, ("source", "component")) or obj.get("reportingComponent") or "")
+    if path == "status.successful":
+        return str(_walk(obj, ("status", "succeeded")) or 0)
     if path == "status.podIPs":
         return ",".join(entry.get("ip", "") for entry in _walk(obj, ("status", "podIPs")) or ())
     value = _walk(obj, tuple(path.split(".")))

@@ -23,11 +23,14 @@ _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _PACKAGES: Mapping[str, str] = MappingProxyType(
     {
         "apps": "io.k8s.api.apps.v1",
+        "batch": "io.k8s.api.batch.v1",
         "core": "io.k8s.api.core.v1",
         "discovery": "io.k8s.api.discovery.v1",
         "leases": "io.k8s.api.coordination.v1",
         "meta": _META,
         "networking": "io.k8s.api.networking.v1",
+        "policy": "io.k8s.api.policy.v1",
+        "scheduling": "io.k8s.api.scheduling.v1",
     }
 )
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"

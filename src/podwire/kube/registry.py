@@ -9,13 +9,16 @@ from typing import Any
 
 import msgspec
 
-from podwire.kube.apps import Deployment, ReplicaSet, StatefulSet
+from podwire.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
+from podwire.kube.batch import CronJob, Job
 from podwire.kube.core import ConfigMap, Endpoints, Event, Namespace, Node, Secret, Service, ServiceAccount
 from podwire.kube.discovery import EndpointSlice
 from podwire.kube.leases import Lease
 from podwire.kube.meta import KubeObject
 from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy
 from podwire.kube.pods import Pod
+from podwire.kube.policy import PodDisruptionBudget
+from podwire.kube.scheduling import PriorityClass
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -95,6 +98,22 @@ _ROWS = (
         ("all",),
         ("status", "scale"),
     ),
+    Kind("DaemonSet", "apps", "v1", "daemonsets", DaemonSet, True, ("ds",), ("all",), ("status",)),
+    Kind("ControllerRevision", "apps", "v1", "controllerrevisions", ControllerRevision),
+    Kind("Job", "batch", "v1", "jobs", Job, True, (), ("all",), ("status",)),
+    Kind("CronJob", "batch", "v1", "cronjobs", CronJob, True, ("cj",), ("all",), ("status",)),
+    Kind(
+        "PodDisruptionBudget",
+        "policy",
+        "v1",
+        "poddisruptionbudgets",
+        PodDisruptionBudget,
+        True,
+        ("pdb",),
+        (),
+        ("status",),
+    ),
+    Kind("PriorityClass", "scheduling.k8s.io", "v1", "priorityclasses", PriorityClass, False, ("pc",)),
     Kind("Lease", "coordination.k8s.io", "v1", "leases", Lease),
     Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", EndpointSlice),
     Kind("Ingress", "networking.k8s.io", "v1", "ingresses", Ingress, True, ("ing",), (), ("status",)),

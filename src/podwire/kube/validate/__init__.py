@@ -10,7 +10,14 @@ from types import MappingProxyType
 from typing import Any
 
 from podwire.kube.registry import KINDS
-from podwire.kube.validate.apps import check_deployment, check_replica_set, check_stateful_set
+from podwire.kube.validate.apps import check_daemon_set, check_deployment, check_replica_set, check_stateful_set
+from podwire.kube.validate.batch import (
+    check_controller_revision,
+    check_cron_job,
+    check_disruption_budget,
+    check_job,
+    check_priority_class,
+)
 from podwire.kube.validate.core import check_config_map, check_event, check_namespace, check_node, check_secret
 from podwire.kube.validate.discovery import check_endpoint_slice, check_endpoints
 from podwire.kube.validate.errors import ErrorType, FieldError
@@ -60,16 +67,22 @@ def _status_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
 _CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         "ConfigMap": check_config_map,
+        "ControllerRevision": check_controller_revision,
+        "CronJob": check_cron_job,
+        "DaemonSet": check_daemon_set,
         "Deployment": check_deployment,
         "EndpointSlice": check_endpoint_slice,
         "Endpoints": check_endpoints,
         "Event": check_event,
         "Ingress": check_ingress,
         "IngressClass": check_ingress_class,
+        "Job": check_job,
         "Namespace": check_namespace,
         "NetworkPolicy": check_network_policy,
         "Node": check_node,
         "Pod": check_pod,
+        "PodDisruptionBudget": check_disruption_budget,
+        "PriorityClass": check_priority_class,
         "ReplicaSet": check_replica_set,
         "Secret": check_secret,
         "Service": check_service,

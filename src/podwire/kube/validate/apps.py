@@ -1,4 +1,4 @@
-"""Deployment, ReplicaSet, StatefulSet.
+"""Deployment, ReplicaSet, StatefulSet, DaemonSet.
 
 Spec: k8s:pkg/apis/apps/validation/validation.go.
 """
@@ -72,6 +72,30 @@ def check_stateful_set(obj: Obj, old: Obj | None) -> Errors:
     yield from _check_common(_with_claims(spec), "statefulset")
     if old is not None:
         yield from _check_stateful_update(spec, old.get("spec") or {})
+
+
+def check_daemon_set(obj: Obj, old: Obj | None) -> Errors:
+    """A DaemonSet; its selector never changes."""
+    spec = obj.get("spec") or {}
+    yield from _check_common(spec, "daemonset")
+    for key in ("minReadySeconds", "revisionHistoryLimit"):
+        yield from non_negative(f"spec.{key}", spec.get(key))
+    strategy = spec.get("updateStrategy") or {}
+    yield from one_of("spec.updateStrategy.type", strategy.get("type") or "", ("OnDelete", "RollingUpdate"))
+    rolling = strategy.get("rollingUpdate")
+    if strategy.get("type") == "RollingUpdate" and rolling is not None:
+        yield from _check_daemon_roll(rolling, "spec.updateStrategy.rollingUpdate")
+    yield from _check_selector_kept(spec, old)
+
+
+def _check_daemon_roll(rolling: Obj, path: str) -> Errors:
+    unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
+    for key, value in (("maxUnavailable", unavailable), ("maxSurge", surge)):
+        yield from _check_share(f"{path}.{key}", value)
+    if not _is_zero(unavailable) and not _is_zero(surge):
+        yield invalid(f"{path}.maxSurge", surge, "may not be set when maxUnavailable is non-zero")
+    if _is_zero(unavailable) and _is_zero(surge):
+        yield required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
 def _check_stateful_update(spec: Obj, before: Obj) -> Errors:
