@@ -6,7 +6,9 @@ from typing import Any
 
 from podwire.base import Ref
 from podwire.compile import Compiled, Compiler, compile_plans
+from podwire.kube import KINDS
 from podwire.kube.defaults import default_object
+from podwire.kube.jobs import identify_job
 from podwire.plan import Bind, ContainerFact, Create, Merge, NodeFact, PlaneFact, Plans, PodFact, Remove, Replace, Write
 from podwire.plan.node import Pod as PodUnit
 from podwire.snapshot import Settings, Snapshot, SnapshotBuilder
@@ -45,15 +47,17 @@ class World:
 
     def apply(self, value: Json) -> Json:
         meta = value["metadata"]
-        namespaced = value["kind"] not in ("Namespace", "Node", "IngressClass")
+        namespaced = KINDS[value["kind"]].namespaced
         if namespaced:
             meta.setdefault("namespace", "default")
         key = f"{meta['namespace']}/{meta['name']}" if namespaced else meta["name"]
         old = self.objects.get((value["kind"], key))
-        made = default_object(copy.deepcopy(value))
+        made = copy.deepcopy(value)
         if old is None:
             made["metadata"] |= {"uid": f"uid-{self.revision}", "generation": 1, "creationTimestamp": stamp(self.now)}
+            made = default_object(identify_job(made) if made["kind"] == "Job" else made)
         else:
+            made = default_object(made)
             kept = {k: v for k, v in old["metadata"].items() if k not in made["metadata"]}
             made["metadata"] |= kept
             if made.get("spec") != old.get("spec"):
@@ -252,6 +256,17 @@ def deployment(name: str, replicas: int, **spec: Any) -> Json:
 def stateful_set(name: str, replicas: int, **spec: Any) -> Json:
     value = deployment(name, replicas, serviceName=name, **spec)
     return {**value, "kind": "StatefulSet"}
+
+
+def daemon_set(name: str, **spec: Any) -> Json:
+    value = deployment(name, 0, **spec)
+    del value["spec"]["replicas"]
+    return {**value, "kind": "DaemonSet"}
+
+
+def job(name: str, **spec: Any) -> Json:
+    inner = template(name, restartPolicy="Never")
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": inner, **spec}}
 
 
 def service(name: str, app: str, **spec: Any) -> Json:

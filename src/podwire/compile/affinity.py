@@ -18,6 +18,7 @@ from podwire.snapshot import Snapshot
 Json = dict[str, Any]
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 NOT_READY = Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
+CORDON = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 
 
@@ -96,18 +97,25 @@ def misfit(pod: Pod, place: Place, placement: Placement) -> str | None:
 def node_misfit(pod: Pod, place: Place) -> str | None:
     """The part that only the node decides."""
     tolerations = pod.spec.tolerations
-    cordon = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
-    if place.unschedulable and not any(_tolerates(t, cordon) for t in tolerations):
+    if place.unschedulable and untolerated(tolerations, (CORDON,)) is not None:
         return "node(s) were unschedulable"
-    for taint in place.taints:
-        if not any(_tolerates(t, taint) for t in tolerations):
-            return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
+    taint = untolerated(tolerations, place.taints)
+    if taint is not None:
+        return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
+    return None if selection_holds(pod, place) else AFFINITY
+
+
+def untolerated(tolerations: tuple[Toleration, ...], taints: tuple[Taint, ...]) -> Taint | None:
+    """The first taint that none of the tolerations matches."""
+    return next((taint for taint in taints if not any(tolerates(t, taint) for t in tolerations)), None)
+
+
+def selection_holds(pod: Pod, place: Place) -> bool:
+    """Whether ``nodeSelector`` and required node affinity allow the node."""
     if any(place.labels.get(k) != v for k, v in pod.spec.node_selector.items()):
-        return AFFINITY
+        return False
     required = _section(pod, "nodeAffinity").get(REQUIRED)
-    if required is not None and not any(_term_holds(t, place) for t in required.get("nodeSelectorTerms") or ()):
-        return AFFINITY
-    return None
+    return required is None or any(_term_holds(t, place) for t in required.get("nodeSelectorTerms") or ())
 
 
 def _section(pod: Pod, kind: str) -> Json:
@@ -115,7 +123,8 @@ def _section(pod: Pod, kind: str) -> Json:
     return found
 
 
-def _tolerates(toleration: Toleration, taint: Taint) -> bool:
+def tolerates(toleration: Toleration, taint: Taint) -> bool:
+    """Whether one toleration matches one taint."""
     if toleration.effect and toleration.effect != taint.effect:
         return False
     if toleration.key and toleration.key != taint.key:

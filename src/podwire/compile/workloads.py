@@ -6,19 +6,20 @@ Rules:
 2. Every write is a unit of the memo, so a time inside it does not change while it is under way.
 3. Which objects are written is decided by ``settings.owned``: ``workloads`` and ``scheduling``.
 
-Not here: DaemonSet, Job, CronJob; adoption of pods without owner.
+Not here: Job, CronJob; adoption of pods without owner.
 """
 
 from functools import partial
 
 from podwire.base import Finding
 from podwire.compile.context import Context, Piece
+from podwire.compile.workloads_daemonsets import compile_daemon_set
 from podwire.compile.workloads_deployments import compile_deployment
 from podwire.compile.workloads_pods import PodCounts
 from podwire.compile.workloads_replicasets import compile_replica_set, count_replica_set
 from podwire.compile.workloads_scheduling import compile_scheduling
 from podwire.compile.workloads_statefulsets import compile_stateful_set
-from podwire.kube import Deployment, ReplicaSet, StatefulSet
+from podwire.kube import DaemonSet, Deployment, ReplicaSet, StatefulSet
 from podwire.plan import Write
 
 
@@ -52,6 +53,11 @@ def _controllers(context: Context, writes: dict[str, Write], findings: list[Find
         made, found, wake_at = compile_stateful_set(context, stateful, snapshot.pods_of(stateful))
         writes.update(made)
         findings.extend(found)
+        if wake_at is not None:
+            wakes.append(wake_at)
+    for daemon in snapshot.all(DaemonSet).values():
+        made, wake_at = compile_daemon_set(context, daemon)
+        writes.update(made)
         if wake_at is not None:
             wakes.append(wake_at)
 

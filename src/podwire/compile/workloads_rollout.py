@@ -39,9 +39,9 @@ def resolve_bounds(deployment: Deployment) -> tuple[int, int]:
     if spec.strategy.type == "Recreate":
         return 0, 0
     rolling = spec.strategy.rolling_update
-    surge = _resolve(rolling.max_surge if rolling and rolling.max_surge is not None else "25%", total, up=True)
+    surge = resolve_share(rolling.max_surge if rolling and rolling.max_surge is not None else "25%", total, up=True)
     missing = rolling.max_unavailable if rolling and rolling.max_unavailable is not None else "25%"
-    unavailable = _resolve(missing, total, up=False)
+    unavailable = resolve_share(missing, total, up=False)
     if surge == 0 and unavailable == 0:
         unavailable = 1
     return surge, min(unavailable, total)
@@ -52,7 +52,8 @@ def wanted_replicas(deployment: Deployment) -> int:
     return 1 if deployment.spec.replicas is None else deployment.spec.replicas
 
 
-def _resolve(value: int | str, total: int, *, up: bool) -> int:
+def resolve_share(value: int | str, total: int, *, up: bool) -> int:
+    """A number of pods, from a number or a percentage of ``total``."""
     if isinstance(value, int):
         return value
     try:

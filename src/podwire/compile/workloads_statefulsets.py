@@ -4,8 +4,8 @@ Rules:
 
 1. OrderedReady makes one step at a time and waits for every lower ordinal to be available; Parallel does not wait.
 2. An update replaces one pod at a time, highest ordinal first, down to ``partition``.
-3. Below the partition a missing pod is made again from a sibling of the current revision; when none is left the new
-   template is used, with a finding (PW6021), because there are no ControllerRevisions to look the old one up in.
+3. Below the partition a missing pod is made again from the ControllerRevision of the current revision; when that was
+   deleted the new template is used, with a finding (PW6021).
 
 Source: kubernetes ``pkg/controller/statefulset/stateful_set_control.go``.
 """
@@ -20,12 +20,12 @@ from podwire.base import FieldPath, Finding, Origin
 from podwire.compile.context import Context
 from podwire.compile.names import content_of, suffix_of
 from podwire.compile.statuses import merge_status
+from podwire.compile.workloads_history import REVISION_LABEL, compile_history, template_of
 from podwire.compile.workloads_pods import available_at, create_pod, removal_key
 from podwire.kube import Pod, PodSpec, PodTemplateSpec, StatefulSet
 from podwire.kube.pods import Volume
 from podwire.plan import Remove, Write
 
-REVISION_LABEL = "controller-revision-hash"
 NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL = "apps.kubernetes.io/pod-index"
 _ORDINAL = re.compile(r"-(\d+)\Z")
@@ -39,6 +39,7 @@ class _Work(msgspec.Struct, frozen=True):
     update: str
     current: str
     now: float
+    old_template: PodTemplateSpec | None = None
 
     @property
     def ordinals(self) -> range:
@@ -71,8 +72,11 @@ def compile_stateful_set(
         return {}, (), None
     update = context.memo.unit(f"revision/{value.key}", (value,), partial(revision_name, value))
     by_ordinal = {number: pod for pod in pods if (number := ordinal_of(value, pod)) is not None}
-    work = _Work(value, by_ordinal, update, value.status.current_revision or update, context.snapshot.now)
-    writes: dict[str, Write] = {}
+    current = value.status.current_revision or update
+    template = template_of(context, value, current) if current != update else None
+    work = _Work(value, by_ordinal, update, current, context.snapshot.now, template)
+    live = (current, *(_revision(pod) for pod in pods))
+    writes = compile_history(context, value, update.removeprefix(f"{value.metadata.name}-"), live)
     findings: list[Finding] = []
     for key, make, inputs in _steps(work, findings):
         writes[key] = context.memo.unit(f"write/{key}", inputs, make)
@@ -149,26 +153,16 @@ def _creation(work: _Work, ordinal: int, findings: list[Finding]) -> _Step:
     value = work.value
     name = f"{value.metadata.name}-{ordinal}"
     template, revision = value.spec.template, work.update
-    sibling = None
     if ordinal < work.partition and work.current != work.update:
-        sibling = next((p for _, p in sorted(work.pods.items()) if _revision(p) == work.current), None)
-        if sibling is not None:
-            template, revision = _template_of(sibling, template), work.current
+        if work.old_template is not None:
+            template, revision = work.old_template, work.current
         else:
             findings.append(_no_revision(value, name))
     spec = _with_identity(value, template.spec, name)
     labels = {REVISION_LABEL: revision, NAME_LABEL: name, INDEX_LABEL: str(ordinal)}
     made = msgspec.structs.replace(template, spec=spec)
     make = partial(create_pod, value, made, name, labels=labels)
-    return f"create/Pod/{value.metadata.namespace}/{name}", make, (value, revision, sibling)
-
-
-def _template_of(sibling: Pod, template: PodTemplateSpec) -> PodTemplateSpec:
-    """What a pod was made from: its spec without its place, its metadata without its identity."""
-    labels = {k: v for k, v in sibling.metadata.labels.items() if k not in (REVISION_LABEL, NAME_LABEL, INDEX_LABEL)}
-    meta = msgspec.structs.replace(template.metadata, labels=labels, annotations=sibling.metadata.annotations)
-    spec = msgspec.structs.replace(sibling.spec, node_name="")
-    return PodTemplateSpec(metadata=meta, spec=spec)
+    return f"create/Pod/{value.metadata.namespace}/{name}", make, (value, revision, work.old_template is None)
 
 
 def _with_identity(value: StatefulSet, spec: PodSpec, name: str) -> PodSpec:
@@ -185,7 +179,7 @@ def _no_revision(value: StatefulSet, name: str) -> Finding:
         "warning",
         value.ref,
         FieldPath("spec.updateStrategy.rollingUpdate.partition"),
-        f"no pod of the earlier revision is left: {name} is made from the new template, although below the partition",
+        f"the ControllerRevision of the earlier revision is gone: {name} is made from the new template",
         "lower the partition, or put the old template back",
     )
 

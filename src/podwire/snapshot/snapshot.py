@@ -73,9 +73,9 @@ class Snapshot:
 
     @cached_property
     def children(self) -> Mapping[str, tuple[KubeObject, ...]]:
-        """Pods and ReplicaSets by the uid of their controlling owner."""
+        """Pods, ReplicaSets, Jobs and ControllerRevisions by the uid of their controlling owner."""
         found: dict[str, list[KubeObject]] = {}
-        for kind in ("ReplicaSet", "Pod"):
+        for kind in ("ReplicaSet", "Job", "ControllerRevision", "Pod"):
             for value in self.objects.get(kind, _EMPTY).values():
                 for owner in value.metadata.owner_references:
                     if owner.controller:

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.simulate import Conflict, World, deployment, service, stateful_set
+from tests.unit.simulate import Conflict, World, daemon_set, deployment, service, stateful_set
 
 ACTIONS = st.lists(
     st.tuples(st.sampled_from(["scale", "roll", "kill", "unready", "ready", "some", "strategy"]), st.integers(0, 7)),
@@ -32,12 +32,18 @@ def act(world: World, action: str, number: int, kind: str) -> None:
         value["spec"]["template"]["spec"]["containers"][0]["image"] = f"app:{number % 3}"
 
     def set_strategy(value: dict[str, Any]) -> None:
-        if kind == "Deployment":
+        if kind == "DaemonSet":
+            surge = {"maxSurge": number % 3 + 1, "maxUnavailable": 0}
+            value["spec"]["updateStrategy"] = {"rollingUpdate": surge if number % 2 else {"maxUnavailable": "50%"}}
+        elif kind == "Deployment":
             value["spec"]["strategy"] = {"type": "Recreate"} if number % 2 else {"type": "RollingUpdate"}
         else:
             value["spec"]["podManagementPolicy"] = "Parallel" if number % 2 else "OrderedReady"
 
     match action:
+        case "scale" if kind == "DaemonSet":
+            taints = [{"key": "k", "value": "v", "effect": "NoExecute" if number % 2 else "NoSchedule"}]
+            world.edit_node(f"node-{number % 3 + 1}", taints=taints if number > 3 else [])
         case "scale":
             world.edit(kind, "x", lambda v: v["spec"].update(replicas=number))
         case "roll":
@@ -88,3 +94,23 @@ def test_stateful_sets_converge(actions: list[tuple[str, int]]) -> None:
     for action, number in actions:
         act(world, action, number, "StatefulSet")
     check(world, "StatefulSet")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ACTIONS)
+def test_daemon_sets_converge(actions: list[tuple[str, int]]) -> None:
+    world = World(nodes=3)
+    world.apply(daemon_set("x"))
+    world.apply(service("x", "x"))
+    for action, number in actions:
+        act(world, action, number, "DaemonSet")
+    for name in ("node-1", "node-2", "node-3"):
+        world.edit_node(name, taints=[])
+    world.unready.clear()
+    world.settle(limit=300)
+    value = world.get("DaemonSet", "x")
+    image = value["spec"]["template"]["spec"]["containers"][0]["image"]
+    pods = world.all("Pod")
+    assert sorted(p["spec"]["nodeName"] for p in pods) == ["node-1", "node-2", "node-3"]
+    assert {p["spec"]["containers"][0]["image"] for p in pods} == {image}
+    assert value["status"]["numberAvailable"] == value["status"]["updatedNumberScheduled"] == 3
