@@ -19,6 +19,7 @@ from math import ceil
 import msgspec
 
 from podwire.base import FieldPath, Finding, Origin, Ref
+from podwire.compile.containers_life import compile_life
 from podwire.compile.images import OWN_PLANES, decide_work, repository_of
 from podwire.compile.probes import compile_probe, probe_ports
 from podwire.kube import ConfigMap, Pod, Secret
@@ -87,6 +88,7 @@ def compile_container(
     )
     findings = list(_not_enforced(container, ref, path, host_network=around.pod.spec.host_network))
     is_own = repository_of(container.image) in OWN_PLANES
+    life = compile_life(container, around.pod, path, findings)
     unit = plan.Container(
         origin=Origin(ref, FieldPath(path)),
         name=container.name,
@@ -96,6 +98,16 @@ def compile_container(
         readiness=None if is_own else compile_probe(container, container.readiness_probe, ref, path, findings),
         liveness=None if is_own else compile_probe(container, container.liveness_probe, ref, path, findings),
         startup=None if is_own else compile_probe(container, container.startup_probe, ref, path, findings),
+        stdin=container.stdin,
+        stdin_once=container.stdin_once,
+        tty=container.tty,
+        post_start=life.post_start,
+        pre_stop=life.pre_stop,
+        restart_policy=life.restart_policy,
+        restart_rules=life.restart_rules,
+        message_path="" if is_own else container.termination_message_path,
+        message_from_logs=container.termination_message_policy == "FallbackToLogsOnError",
+        user=life.user,
     )
     return unit, tuple(problems), tuple(findings)
 
@@ -105,8 +117,6 @@ def _not_enforced(container: KubeContainer, ref: Ref, path: str, *, host_network
     for index, port in enumerate(container.ports):
         if port.host_port and not host_network:
             yield _ignored(ref, f"{path}.ports[{index}].hostPort", f"hostPort {port.host_port} is not opened")
-    if container.lifecycle:
-        yield _ignored(ref, f"{path}.lifecycle", "lifecycle hooks do not run")
     if container.volume_devices:
         yield _ignored(ref, f"{path}.volumeDevices", "block devices are not attached")
 

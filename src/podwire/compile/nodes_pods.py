@@ -20,7 +20,7 @@ from podwire.base import Finding, Origin
 from podwire.compile.containers import Missing, Problem, Surroundings, compile_container, needs_address
 from podwire.compile.context import Context
 from podwire.compile.nodes_ports import PortIndex
-from podwire.compile.volumes import mount_volumes, volume_findings
+from podwire.compile.volumes import Volumes, compile_volumes, mount_volumes, volume_findings
 from podwire.kube import ConfigMap, Node, Pod, Secret
 from podwire.kube.pods import Container as KubeContainer
 from podwire.plan import PodFact
@@ -124,32 +124,41 @@ def _compile(
     )
     problems: list[Problem] = []
     findings = list(volume_findings(around))
-    init = tuple(_containers(pod.spec.init_containers, "initContainers", around, problems, findings))
-    main = tuple(_containers(pod.spec.containers, "containers", around, problems, findings))
+    volumes = compile_volumes(around) if pod.spec.volumes else Volumes()
+    into = _Collected(around, volumes, problems, findings)
+    init = tuple(_containers(pod.spec.init_containers, "initContainers", into))
+    main = tuple(_containers(pod.spec.containers, "containers", into))
     findings.extend(problem.finding for problem in problems)
     waits = bool(problems) or (needs_address(pod) and not around.address)
     unit = _unit(pod, around, settings, run=not waits, containers=main, init_containers=init)
+    if volumes.units:
+        unit = msgspec.structs.replace(unit, volumes=volumes.units)
     return CompiledPod(unit, tuple(problems), tuple(findings))
 
 
-def _containers(
-    containers: tuple[KubeContainer, ...],
-    field: str,
-    around: Surroundings,
-    problems: list[Problem],
-    findings: list[Finding],
-) -> Iterator[plan.Container]:
+class _Collected(msgspec.Struct, frozen=True):
+    """What containers are compiled from, and the lists that take what was found."""
+
+    around: Surroundings
+    volumes: Volumes
+    problems: list[Problem]
+    findings: list[Finding]
+
+
+def _containers(containers: tuple[KubeContainer, ...], field: str, into: _Collected) -> Iterator[plan.Container]:
+    around = into.around
     for index, container in enumerate(containers):
         path = f"spec.{field}[{index}]"
         unit, waiting, found = compile_container(container, path, around)
-        problems.extend(waiting)
-        findings.extend(found)
-        try:
-            files, dirs = mount_volumes(container, around, dict(unit.env))
-        except Missing as missing:
-            problems.append(Problem.of(around.pod.ref, container.name, f"{path}.volumeMounts", missing))
-        else:
-            unit = msgspec.structs.replace(unit, files=files, dirs=dirs)
+        into.problems.extend(waiting)
+        into.findings.extend(found)
+        if container.volume_mounts:
+            try:
+                mounts = mount_volumes(container, around, dict(unit.env), into.volumes)
+                unit = msgspec.structs.replace(unit, mounts=mounts)
+            except Missing as missing:
+                where = f"{path}.volumeMounts"
+                into.problems.append(Problem.of(around.pod.ref, container.name, where, missing))
         yield unit
 
 
@@ -185,6 +194,8 @@ def _unit(
         labels=tuple(sorted(meta.labels.items())),
         annotations=tuple(sorted(meta.annotations.items())),
         service_account=spec.service_account_name or "default",
+        deadline_seconds=spec.active_deadline_seconds,
+        fs_group=(spec.security_context or {}).get("fsGroup"),
     )
 
 

@@ -27,6 +27,7 @@ def compile_probe(
         period_seconds=probe.period_seconds or 10,
         success_threshold=probe.success_threshold or 1,
         failure_threshold=probe.failure_threshold or 3,
+        grace_seconds=probe.termination_grace_period_seconds,
     )
 
 

@@ -50,9 +50,10 @@ def compile_pod_status(seen: Observed, now: float) -> Merge | None:
     main = _statuses(pod.spec.containers, fact.containers if fact else (), pod.status.container_statuses, seen)
     init_facts = fact.init_containers if fact else ()
     init = _statuses(pod.spec.init_containers, init_facts, pod.status.init_container_statuses, seen)
-    phase = _phase(pod, main, init)
+    phase = "Failed" if fact is not None and fact.reason else _phase(pod, main, init)
     wanted: dict[str, Any] = {
         "phase": phase,
+        **({"reason": fact.reason, "message": fact.message} if fact is not None and fact.reason else {}),
         "conditions": merge_conditions(pod.status.conditions, _conditions(seen, phase, main, init), now),
         "container_statuses": main,
         "init_container_statuses": init,
@@ -170,7 +171,8 @@ def _phase(pod: Pod, main: tuple[ContainerStatus, ...], init: tuple[ContainerSta
     if pod.status.phase in _FINISHED:
         return pod.status.phase
     policy = pod.spec.restart_policy or "Always"
-    failed = [s for s in init if _exit_code(s) not in (None, 0)]
+    sidecars = {c.name for c in pod.spec.init_containers if c.restart_policy == "Always"}
+    failed = [s for s in init if _exit_code(s) not in (None, 0) and s.name not in sidecars]
     if failed and policy == "Never":
         return "Failed"
     ended = [_exit_code(s) for s in main]

@@ -1,10 +1,12 @@
-"""Volumes to files and directories of a container.
+"""Volumes of a pod and where its containers mount them.
 
 Rules:
 
-1. ConfigMap, Secret, downward API and projected volumes become files; emptyDir becomes a directory of the pod.
-2. A claim is an empty directory for as long as the pod lives (PW6020, info): nothing is stored beyond it.
+1. ConfigMap, Secret, downward API and projected volumes become files, replaced while containers run; emptyDir becomes a
+   directory of the pod; hostPath a path of the node.
+2. A claim is a directory of the cluster that outlives the pod (PW6020, info: size and access modes are not enforced).
 3. Everything else is not mounted (PW6020, warning).
+4. A container that mounts a volume whose source is missing waits (PW6022).
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,47 +25,82 @@ from podwire.compile.containers import (
 )
 from podwire.kube.pods import Container, KeyToPath, ObjectFieldSelector, ResourceFieldSelector, Volume
 from podwire.plan import Json
-from podwire.plan.node import Dir, File
+from podwire.plan import node as plan
+from podwire.plan.node import File, Mount, TokenFile
 
 Files = Mapping[str, tuple[bytes, int]]
 """Content and mode by path within the volume."""
 DEFAULT_MODE = 0o644
+DEFAULT_TOKEN_SECONDS = 3600
+
+
+class Volumes(msgspec.Struct, frozen=True):
+    """The volumes of a pod that can be had, and by name why others cannot."""
+
+    units: tuple[plan.Volume, ...] = ()
+    missing: Mapping[str, Missing] = {}
+
+
+def compile_volumes(around: Surroundings) -> Volumes:
+    """All volumes of a pod; kinds that are not mounted are left out."""
+    units: list[plan.Volume] = []
+    missing: dict[str, Missing] = {}
+    for volume in around.pod.spec.volumes:
+        try:
+            unit = _unit(volume, around)
+        except Missing as reason:
+            missing[volume.name] = reason
+            continue
+        if unit is not None:
+            units.append(unit)
+    return Volumes(tuple(units), missing)
+
+
+def _unit(volume: Volume, around: Surroundings) -> plan.Volume | None:
+    if volume.empty_dir is not None or volume.ephemeral is not None:
+        return plan.EmptyVolume(volume.name)
+    if volume.persistent_volume_claim is not None:
+        claim = volume.persistent_volume_claim.get("claimName", "")
+        return plan.ClaimVolume(volume.name, f"{around.pod.metadata.namespace}/{claim}")
+    if volume.host_path is not None:
+        return plan.HostVolume(volume.name, volume.host_path.get("path", ""), volume.host_path.get("type") or "")
+    if any(s is not None for s in (volume.config_map, volume.secret, volume.downward_api, volume.projected)):
+        files = volume_files(volume, around.pod.spec.containers[0], around)
+        found = tuple(File(path, content, mode) for path, (content, mode) in files.items())
+        return plan.FileVolume(volume.name, found, tuple(_tokens(volume.projected or {})))
+    return None
+
+
+def _tokens(projected: Json) -> Iterator[TokenFile]:
+    mode = projected.get("defaultMode")
+    for source in projected.get("sources") or ():
+        token = source.get("serviceAccountToken")
+        if token:
+            seconds = token.get("expirationSeconds") or DEFAULT_TOKEN_SECONDS
+            yield TokenFile(token.get("path", ""), token.get("audience", ""), seconds, mode or DEFAULT_MODE)
 
 
 def mount_volumes(
-    container: Container, around: Surroundings, env: Mapping[str, str]
-) -> tuple[tuple[File, ...], tuple[Dir, ...]]:
-    """Files and directories of one container. Raises :class:`podwire.compile.containers.Missing`."""
-    volumes = {v.name: v for v in around.pod.spec.volumes}
-    files: list[File] = []
-    dirs: list[Dir] = []
+    container: Container, around: Surroundings, env: Mapping[str, str], volumes: Volumes
+) -> tuple[Mount, ...]:
+    """Where a container has its volumes. Raises :class:`podwire.compile.containers.Missing`."""
+    present = {unit.name: unit for unit in volumes.units}
+    mounts: list[Mount] = []
     for mount in container.volume_mounts:
-        volume = volumes.get(mount.name)
-        if volume is None:
+        if mount.name in volumes.missing:
+            raise volumes.missing[mount.name]
+        unit = present.get(mount.name)
+        if unit is None:
             continue
-        base = "/" + mount.mount_path.strip("/")
         part = (expand(mount.sub_path_expr, env) if mount.sub_path_expr else mount.sub_path).strip("/")
-        if _is_directory(volume):
-            dirs.append(Dir(base, f"{volume.name}/{part}" if part else volume.name))
-            continue
-        for path, (content, mode) in volume_files(volume, container, around).items():
-            target = _target(base, path, part)
-            if target:
-                files.append(File(target, content, mode))
-    return tuple(files), tuple(dirs)
+        read_only = mount.read_only or _claim_is_read_only(mount.name, around)
+        mounts.append(Mount("/" + mount.mount_path.strip("/"), mount.name, part, read_only))
+    return tuple(mounts)
 
 
-def _target(base: str, path: str, part: str) -> str:
-    """Where a volume's file goes under ``base``; empty when the mounted part does not hold it."""
-    if not part:
-        return f"{base.rstrip('/')}/{path}"
-    if path == part:
-        return base
-    return f"{base}/{path.removeprefix(part + '/')}" if path.startswith(part + "/") else ""
-
-
-def _is_directory(volume: Volume) -> bool:
-    return any(s is not None for s in (volume.empty_dir, volume.persistent_volume_claim, volume.ephemeral))
+def _claim_is_read_only(name: str, around: Surroundings) -> bool:
+    claims = (v.persistent_volume_claim for v in around.pod.spec.volumes if v.name == name)
+    return any(bool(claim and claim.get("readOnly")) for claim in claims)
 
 
 def volume_files(volume: Volume, container: Container, around: Surroundings) -> Files:
@@ -132,19 +169,26 @@ def volume_findings(around: Surroundings) -> Iterator[Finding]:
     ref = around.pod.ref
     for index, volume in enumerate(around.pod.spec.volumes):
         path = FieldPath(f"spec.volumes[{index}]")
-        if volume.persistent_volume_claim is not None or volume.ephemeral is not None:
-            message = f"volume {volume.name} is an empty directory for as long as the pod lives"
+        if volume.persistent_volume_claim is not None:
+            message = f"volume {volume.name} is a folder of the cluster; its size and access modes are not enforced"
+            yield Finding("PW6020", "info", ref, path, message)
+        elif volume.empty_dir is not None and (volume.empty_dir.get("sizeLimit") or volume.empty_dir.get("medium")):
+            message = f"volume {volume.name} is a folder on disk without a limit of its size"
             yield Finding("PW6020", "info", ref, path, message)
         elif not _is_mounted(volume):
             message = f"volume {volume.name} is of a kind podwire does not mount; its paths are missing"
             yield Finding("PW6020", "warning", ref, path, message, "use configMap, secret, downwardAPI or emptyDir")
-        elif any(
-            set(s) & {"serviceAccountToken", "clusterTrustBundle"} for s in (volume.projected or {}).get("sources", ())
-        ):
-            message = f"volume {volume.name}: tokens and trust bundles are not projected"
+        elif _ignored_sources(volume):
+            message = f"volume {volume.name} leaves out {', '.join(_ignored_sources(volume))}"
             yield Finding("PW6020", "info", ref, path, message)
+
+
+def _ignored_sources(volume: Volume) -> list[str]:
+    found = {key for source in (volume.projected or {}).get("sources") or () for key in source}
+    return sorted(found - {"configMap", "secret", "downwardAPI"})
 
 
 def _is_mounted(volume: Volume) -> bool:
     known = (volume.config_map, volume.secret, volume.downward_api, volume.projected)
-    return _is_directory(volume) or any(s is not None for s in known)
+    folders = (volume.empty_dir, volume.ephemeral, volume.persistent_volume_claim, volume.host_path)
+    return any(s is not None for s in (*known, *folders))

@@ -3,11 +3,13 @@
 Rules:
 
 1. The fact is the only output; whoever reads it never asks the run.
-2. Restarts follow the policy of the pod, with back-off (:mod:`podwire.node.backoff`); a liveness or startup probe
-   that fails ends the run, and the policy decides.
+2. Restarts follow the container's rules, its policy, else the pod's, with back-off (:mod:`podwire.node.backoff`); a
+   liveness or startup probe that fails ends the run, and the policy decides.
 3. Without a readiness probe a container is ready when it runs (a stand-in: when it listens) and has started.
-4. On a stand-in no command of a probe is run, since the image's programs are not there: it passes, and an event says
-   so. gRPC probes only check that the port accepts a connection, and an event says so.
+4. On a stand-in no command of a probe or hook is run, since the image's programs are not there: it passes, and an
+   event says so.
+5. A container runs for others once its hook after start has passed; a hook that fails ends the run. The hook before
+   stop takes its time from the grace period, of which two seconds are always left.
 
 Source: kubernetes ``pkg/kubelet/kuberuntime``, ``pkg/kubelet/prober``.
 """
@@ -21,21 +23,29 @@ import msgspec
 from podwire.base import PodwireError
 from podwire.node.backoff import Backoff
 from podwire.node.context import PodContext
+from podwire.node.hooks import run_hook
+from podwire.node.lastwords import ensure_message_file, read_message, tail_message
 from podwire.node.launch import ProgramMissing
+from podwire.node.logs import RunLog
 from podwire.node.probing import ProbeKind, ProbeState, Verdict
 from podwire.node.work import ProcessRun, Run, StandInRun, make_run
 from podwire.plan import ContainerFact
-from podwire.plan.node import Container, ExecCheck, GrpcCheck, Probe, StandInWork
+from podwire.plan.node import Container, ExecCheck, GrpcCheck, Hook, Probe, ProcessWork, StandInWork
 
 _START_FAILED_CODE = 128
+_LEAST_GRACE_SECONDS = 2.0
 
 
 class ContainerRunner:
     """Runs one container until it has ended for good."""
 
-    def __init__(self, context: PodContext, container: Container, *, policy: str, waiting: str) -> None:
-        """``policy`` is the restart policy; ``waiting`` the reason shown until the first start."""
+    def __init__(
+        self, context: PodContext, container: Container, *, policy: str, waiting: str, is_init: bool = False
+    ) -> None:
+        """``policy`` is the pod's restart policy; ``waiting`` the reason shown until the first start."""
         self.container = container
+        self.is_init = is_init
+        self.done = False
         self.run: Run | None = None
         self.fact = ContainerFact(container.name, "waiting", reason=waiting)
         self._context = context
@@ -52,6 +62,12 @@ class ContainerRunner:
 
     async def main(self) -> bool:
         """Run it, again and again as the policy says; returns whether the last run ended well."""
+        try:
+            return await self._run_again_and_again()
+        finally:
+            self.done = True
+
+    async def _run_again_and_again(self) -> bool:
         number = 0
         if not self._stopping.is_set():
             self._announce()
@@ -70,17 +86,28 @@ class ContainerRunner:
         what, why = self.container.image or "no image", self.container.work.reason
         self._context.event("Normal", "Pulled", f"Container image {what!r}: {why}", source="podwire")
 
+    @property
+    def policy(self) -> str:
+        """The restart policy in force."""
+        return self.container.restart_policy or self._policy
+
     def _restarts(self, code: int) -> bool:
         if self._replaced:
             self._replaced = False
             return True
-        return self._policy == "Always" or (self._policy == "OnFailure" and code != 0)
+        if any((code in rule.codes) == rule.among for rule in self.container.restart_rules):
+            return True
+        return self.policy == "Always" or (self.policy == "OnFailure" and code != 0)
 
     async def _run_once(self, number: int) -> int:
         """One run, from start to end; returns its exit code."""
-        logs = self._context.services.logs
-        log = logs.open_run(self._context.unit.uid, self.container.name, number)
-        run = make_run(self._context, self.container, log)
+        logs, context = self._context.services.logs, self._context
+        log = logs.open_run(context.unit.uid, self.container.name, number)
+        words = ""
+        if self.container.message_path and isinstance(self.container.work, ProcessWork):
+            folder = context.services.message_folder(context.unit.uid)
+            words = ensure_message_file(folder, self.container.name, number)
+        run = make_run(context, self.container, log, words=words)
         try:
             await run.start()
         except PodwireError as error:
@@ -89,8 +116,7 @@ class ContainerRunner:
         self.run = run
         if self._stopping.is_set():
             await run.stop(0)
-        self._note_started(number)
-        probes = asyncio.create_task(self._probe(run))
+        probes = asyncio.create_task(self._live(run, number))
         try:
             code = await asyncio.shield(run.exited)
         finally:
@@ -99,13 +125,28 @@ class ContainerRunner:
                 await probes
             self.run = None
             log.close()
-        self._note_ended(code)
+        await self._note_ended(code, log, words)
         return code
+
+    async def _live(self, run: Run, number: int) -> None:
+        """Beside a run: the hook after its start, then the probes."""
+        self._context.event("Normal", "Created", f"Created container: {self.container.name}")
+        self._context.event("Normal", "Started", f"Started container {self.container.name}")
+        hook = self.container.post_start
+        why = await run_hook(hook, run, self._context, self._run_command) if hook else ""
+        if run.exited.done():
+            return
+        if why:
+            self._context.event("Warning", "FailedPostStartHook", f"PostStartHook failed: {why}")
+            self._set(container_id=self._context.container_id(self.container.name, number))
+            ending = asyncio.create_task(self._end_run(self._context.unit.grace_seconds, "FailedPostStartHook"))
+            await asyncio.shield(ending)
+            return
+        self._note_started(number)
+        await self._probe(run)
 
     def _note_started(self, number: int) -> None:
         name = self.container.name
-        self._context.event("Normal", "Created", f"Created container: {name}")
-        self._context.event("Normal", "Started", f"Started container {name}")
         started = self.container.startup is None
         self._set(
             state="running",
@@ -132,10 +173,13 @@ class ContainerRunner:
         return _START_FAILED_CODE
 
     def _restarts_forever(self) -> bool:
-        return self._policy in {"Always", "OnFailure"} and not self._stopping.is_set()
+        return self.policy in {"Always", "OnFailure"} and not self._stopping.is_set()
 
-    def _note_ended(self, code: int) -> None:
-        self._note_end("Completed" if code == 0 else "Error", code, "")
+    async def _note_ended(self, code: int, log: RunLog, words: str) -> None:
+        message = read_message(words) if words else ""
+        if not message and code and self.container.message_from_logs:
+            message = await tail_message(log)
+        self._note_end("Completed" if code == 0 else "Error", code, message)
 
     def _note_end(self, reason: str, code: int, message: str) -> None:
         now = self._context.now()
@@ -181,9 +225,23 @@ class ContainerRunner:
 
     async def _end_run(self, grace_seconds: float, why: str) -> None:
         run = self.run
-        if run is not None and not run.exited.done():
-            self._context.event("Normal", "Killing", why)
-            await run.stop(grace_seconds)
+        if run is None or run.exited.done():
+            return
+        self._context.event("Normal", "Killing", why)
+        hook = self.container.pre_stop
+        if hook is not None and grace_seconds > 0:
+            grace_seconds = await self._prepare_stop(hook, run, grace_seconds)
+        await run.stop(grace_seconds)
+
+    async def _prepare_stop(self, hook: Hook, run: Run, grace_seconds: float) -> float:
+        """The hook before stop; what is left of the grace period."""
+        began, why = self._context.now(), f"no end within {grace_seconds:g}s"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                why = await run_hook(hook, run, self._context, self._run_command)
+        if why and not run.exited.done():
+            self._context.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {why}")
+        return max(_LEAST_GRACE_SECONDS, grace_seconds - (self._context.now() - began))
 
     async def update(self, container: Container) -> None:
         """A new description: other ports are taken over at once, another image starts a new run.
@@ -226,12 +284,12 @@ class ContainerRunner:
                 self._context.event("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {why}")
                 said = why
             verdict = state.observe(not why, loop.time())
-            if await self._act_on(verdict, kind):
+            if await self._act_on(verdict, kind, probe):
                 return
             said = said if why else ""
             await asyncio.sleep(state.next_delay_seconds())
 
-    async def _act_on(self, verdict: Verdict, kind: ProbeKind) -> bool:
+    async def _act_on(self, verdict: Verdict, kind: ProbeKind, probe: Probe) -> bool:
         """Do what a verdict means; whether the probe's work is done."""
         if verdict is Verdict.SAME:
             return False
@@ -241,7 +299,8 @@ class ContainerRunner:
         if verdict is Verdict.PASSED:
             return kind == "startup"
         why = f"Container {self.container.name} failed {kind} probe, will be restarted"
-        ending = asyncio.create_task(self._end_run(self._context.unit.grace_seconds, why))
+        grace = self._context.unit.grace_seconds if probe.grace_seconds is None else probe.grace_seconds
+        ending = asyncio.create_task(self._end_run(grace, why))
         await asyncio.shield(ending)
         return True
 

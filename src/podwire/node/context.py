@@ -14,6 +14,7 @@ from podwire.node.checks import Checker
 from podwire.node.fabric import netns_of
 from podwire.node.launch import Launcher, Request
 from podwire.node.logs import LogStore
+from podwire.node.volumes import VolumeStore
 from podwire.plan import EventFact, node_netns
 from podwire.plan.node import Container, Pod, ProcessWork
 
@@ -26,8 +27,9 @@ class Services:
     def __init__(
         self, *, state_dir: Path, logs: LogStore, launcher: Launcher, checker: Checker, tls: StandInTls
     ) -> None:
-        """Plain parts, made by the runtime. Volumes are folders ``state_dir/volumes/UID/NAME``."""
+        """Plain parts, made by the runtime. Where volumes are: :mod:`podwire.node.volumes`."""
         self.volumes = state_dir / "volumes"
+        self.store = VolumeStore(state_dir)
         self.logs = logs
         self.launcher = launcher
         self.checker = checker
@@ -45,13 +47,9 @@ class Services:
         self.logs.remove(uid)
         shutil.rmtree(self.volumes / uid, ignore_errors=True)
 
-    def ensure_volume(self, uid: str, name: str) -> str:
-        """The folder of a pod's empty volume, writable for everybody, as an emptyDir is."""
-        folder = self.volumes / uid / name
-        if not folder.exists():
-            folder.mkdir(mode=0o700, parents=True)
-            folder.chmod(0o777)
-        return str(folder)
+    def message_folder(self, uid: str) -> Path:
+        """Where the termination messages of a pod are; no volume can have this name."""
+        return self.volumes / uid / ".messages"
 
 
 class PodContext:
@@ -99,6 +97,7 @@ class PodContext:
 
     def request(self, container: Container, argv: tuple[str, ...], *, cwd: str = "", tty: bool = False) -> Request:
         """A program as this container would see it: environment, files, names."""
+        unit, user = self.unit, container.user
         files = [(f.path, f.mode, f.content) for f in container.files]
         mine = {path for path, _, _ in files}
         files += [f for f in self._name_files() if f[0] not in mine]
@@ -107,10 +106,13 @@ class PodContext:
             argv,
             self._environment(container, tty=tty),
             cwd=cwd,
-            hostname=self.unit.hostname[:64],
+            hostname=unit.hostname[:64],
             files=tuple(files),
             binds=container.work.binds if isinstance(container.work, ProcessWork) else (),
-            dirs=tuple((d.path, self.services.ensure_volume(self.unit.uid, d.volume)) for d in container.dirs),
+            mounts=self.services.store.mounts(unit, container),
+            user=user.user,
+            group=user.group,
+            groups=user.groups,
             tty=tty,
         )
 

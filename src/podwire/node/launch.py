@@ -40,7 +40,11 @@ class ProgramMissing(PodwireError):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to run and where. ``join`` is the running program whose root, host name and processes are shared."""
+    """What to run and where. ``join`` is the running program whose root, host name and processes are shared.
+
+    ``mounts``: path in the container, file or folder of this machine, read-only. ``root``: the folders of the root file
+    system, topmost first; none: the machine's. ``user``, ``group``: ids or names; empty: root.
+    """
 
     netns: str
     argv: tuple[str, ...]
@@ -49,7 +53,11 @@ class Request(msgspec.Struct, frozen=True):
     hostname: str = ""
     files: tuple[tuple[str, int, bytes], ...] = ()
     binds: tuple[str, ...] = ()
-    dirs: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[tuple[str, str, bool], ...] = ()
+    root: tuple[str, ...] = ()
+    user: str = ""
+    group: str = ""
+    groups: tuple[int, ...] = ()
     tty: bool = False
     join: "Program | None" = None
 
@@ -233,7 +241,11 @@ def _encode(request: Request) -> bytes:
         "hostname": request.hostname,
         "files": list(request.files),
         "binds": list(request.binds),
-        "dirs": list(request.dirs),
+        "mounts": list(request.mounts),
+        "root": list(request.root),
+        "user": request.user,
+        "group": request.group,
+        "groups": list(request.groups),
         "tty": request.tty,
         "join": request.join.ident if request.join is not None else 0,
     }

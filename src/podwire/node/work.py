@@ -13,6 +13,8 @@ import signal
 from contextlib import suppress
 from typing import Final, assert_never
 
+import msgspec
+
 from podwire.base import PodwireError
 from podwire.node.context import PodContext
 from podwire.node.launch import Program
@@ -27,13 +29,14 @@ DRAIN_SECONDS: Final = 0.3
 class ProcessRun:
     """A program with its own root, host name and processes, in the pod's network."""
 
-    def __init__(self, context: PodContext, container: Container, log: RunLog) -> None:
-        """Nothing runs before :meth:`start`."""
+    def __init__(self, context: PodContext, container: Container, log: RunLog, words: str) -> None:
+        """Nothing runs before :meth:`start`. ``words`` is the file for the termination message, or empty."""
         assert isinstance(container.work, ProcessWork)
         self._context = context
         self._container = container
         self._work = container.work
         self._log = log
+        self._words = words
         self._captures: list[Capture] = []
         self.program: Program | None = None
         self.stdin: ContainerInput | None = None
@@ -44,6 +47,9 @@ class ProcessRun:
         """Start the program. Raises :class:`PodwireError` with a message for the user."""
         container = self._container
         request = self._context.request(container, self._work.argv, cwd=self._work.working_dir, tty=container.tty)
+        if self._words:
+            place = (container.message_path, self._words, False)
+            request = msgspec.structs.replace(request, mounts=(*request.mounts, place))
         streams = self._open_terminal() if container.tty else self._open_pipes()
         try:
             self.program = await self._context.services.launcher.start(request, streams)
@@ -159,11 +165,11 @@ class StandInRun:
 Run = ProcessRun | StandInRun
 
 
-def make_run(context: PodContext, container: Container, log: RunLog) -> Run:
-    """The run that a container's work asks for."""
+def make_run(context: PodContext, container: Container, log: RunLog, *, words: str = "") -> Run:
+    """The run that a container's work asks for. ``words``: where a program leaves its termination message."""
     match container.work:
         case ProcessWork():
-            return ProcessRun(context, container, log)
+            return ProcessRun(context, container, log, words)
         case StandInWork():
             return StandInRun(context, container, log)
         case _ as never:

@@ -25,6 +25,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import sys
 from collections import deque
 from contextlib import suppress
@@ -35,6 +36,14 @@ MS_NOSUID, MS_NODEV, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 0x
 MS_RDONLY, MS_REMOUNT = 1, 32
 PR_SET_PDEATHSIG, SYS_PIVOT_ROOT, TIOCSCTTY = 1, {"x86_64": 155, "aarch64": 41}, 0x540E
 DEFAULT_FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse")
+LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
 NOT_SHOWN = ("/proc/", "/sys/", "/dev/", "/run/netns/", "/run/docker/", "/var/lib/docker/", "/var/lib/containerd/")
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -261,38 +270,99 @@ def furnish(request: dict[str, Any], root: str, submounts: list[str]) -> None:
     upper, work, merged = (f"{root}/{name}" for name in ("upper", "work", "root"))
     for folder in (upper, work, merged):
         os.mkdir(folder, 0o755)
-    mount("overlay", merged, "overlay", 0, f"lowerdir=/,upperdir={upper},workdir={work}")
-    placed = {path for path, _, _ in request["files"]}
-    for number, point in enumerate(submounts):
-        if point not in placed:
-            with suppress(OSError):  # what cannot be shown is not there
-                show(point, merged + point, f"{root}/{number}")
+    lower = ":".join(folder.replace(":", "\\:") for folder in request["root"]) or "/"
+    mount("overlay", merged, "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
+    if not request["root"]:
+        show_all(request, root, merged, submounts)
     for folder in request["binds"]:
+        os.makedirs(merged + folder, exist_ok=True)
         mount(folder, merged + folder, "none", MS_BIND)
-    mount("/dev", merged + "/dev", "none", MS_BIND | MS_REC)
-    mount("proc", merged + "/proc", "proc", MS_NOSUID | MS_NODEV)
-    try:
-        mount("sysfs", merged + "/sys", "sysfs", MS_NOSUID | MS_NODEV)
-    except OSError:
-        mount("/sys", merged + "/sys", "none", MS_BIND | MS_REC)
-    hold = f"{merged}/.podwire"
-    for number, (_, source) in enumerate(request["dirs"]):
-        os.makedirs(f"{hold}/{number}")
-        mount(source, f"{hold}/{number}", "none", MS_BIND)
+    furnish_system(merged)
+    hold_mounts(request["mounts"], f"{merged}/.podwire")
     os.chdir(merged)
     check(libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     check(libc.umount2(b".", MNT_DETACH), "leave the machine's root")
     os.chdir("/")
     name = request["hostname"].encode()
     check(libc.sethostname(name, len(name)), "sethostname")
-    for number, (path, _) in enumerate(request["dirs"]):  # now that links resolve inside the program's own root
-        os.makedirs(path, exist_ok=True)
-        mount(f"/.podwire/{number}", path, "none", MS_MOVE)
-        os.rmdir(f"/.podwire/{number}")
-    if request["dirs"]:
-        os.rmdir("/.podwire")
+    place_mounts(request["mounts"])
     for path, mode, content in request["files"]:
         place(path, mode, content)
+
+
+def show_all(request: dict[str, Any], root: str, merged: str, submounts: list[str]) -> None:
+    """The machine's mounts within the program's root."""
+    placed = {path for path, _, _ in request["files"]}
+    for number, point in enumerate(submounts):
+        if point not in placed:
+            with suppress(OSError):  # what cannot be shown is not there
+                show(point, merged + point, f"{root}/{number}")
+
+
+def furnish_system(merged: str) -> None:
+    """/dev of its own with the usual devices and the machine's terminals, /proc and /sys."""
+    for name in ("dev", "proc", "sys"):
+        os.makedirs(f"{merged}/{name}", exist_ok=True)
+    dev = f"{merged}/dev"
+    mount("tmpfs", dev, "tmpfs", MS_NOSUID, "mode=755,size=64k")
+    for name in DEVICES:
+        show_device(f"/dev/{name}", f"{dev}/{name}")
+    for folder in ("pts", "shm", "net"):
+        os.mkdir(f"{dev}/{folder}")
+    mount("/dev/pts", f"{dev}/pts", "none", MS_BIND)
+    mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=65536k")
+    show_device("/dev/net/tun", f"{dev}/net/tun")
+    for name, target in LINKS:
+        os.symlink(target, f"{dev}/{name}")
+    mount("proc", merged + "/proc", "proc", MS_NOSUID | MS_NODEV)
+    try:
+        mount("sysfs", merged + "/sys", "sysfs", MS_NOSUID | MS_NODEV)
+    except OSError:
+        mount("/sys", merged + "/sys", "none", MS_BIND | MS_REC)
+
+
+def show_device(source: str, target: str) -> None:
+    """A device of the machine, when it has it; bound where nodes cannot be made (user namespaces)."""
+    try:
+        there = os.stat(source)
+    except OSError:
+        return
+    try:
+        os.mknod(target, there.st_mode, there.st_rdev)
+        os.chmod(target, there.st_mode & 0o777)
+    except PermissionError:
+        open(target, "w").close()
+        mount(source, target, "none", MS_BIND)
+
+
+def hold_mounts(mounts: list[tuple[str, str, bool]], hold: str) -> None:
+    """Bind what is mounted below ``hold``, from where the machine's root is still seen."""
+    for number, (_, source, _) in enumerate(mounts):
+        target = f"{hold}/{number}"
+        if os.path.isdir(source):
+            os.makedirs(target)
+        else:
+            os.makedirs(hold, exist_ok=True)
+            open(target, "w").close()
+        mount(source, target, "none", MS_BIND | MS_REC)
+
+
+def place_mounts(mounts: list[tuple[str, str, bool]]) -> None:
+    """Move the mounts to their places, now that links resolve inside the program's own root; outer ones first."""
+    for number, (path, _, read_only) in sorted(enumerate(mounts), key=lambda item: item[1][0].count("/")):
+        held = f"/.podwire/{number}"
+        if os.path.isdir(held):
+            os.makedirs(path, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            if not os.path.exists(path):
+                open(path, "w").close()
+        mount(held, path, "none", MS_MOVE)
+        if read_only:
+            mount("", path, "none", MS_BIND | MS_REMOUNT | MS_RDONLY)
+        (os.rmdir if os.path.isdir(held) else os.unlink)(held)
+    if mounts:
+        os.rmdir("/.podwire")
 
 
 def show(point: str, target: str, room: str) -> None:
@@ -329,6 +399,42 @@ def attach(streams: list[int], *, tty: bool) -> None:
         check(libc.ioctl(0, TIOCSCTTY, 0), "set the controlling terminal")
 
 
+def become_user(request: dict[str, Any]) -> None:
+    """Take the user and groups asked for; names are those of the program's own root."""
+    user, group, groups = request["user"], request["group"], request["groups"]
+    if not user and not group and not groups:
+        return
+    row = find_row("/etc/passwd", user) if user else None
+    if user and row is None and not user.isdigit():
+        raise OSError(22, f"unable to find user {user}: no matching entries in passwd file")
+    uid = int(row[2]) if row else int(user or 0)
+    gid = int(row[3]) if row else 0
+    if group:
+        found = find_row("/etc/group", group)
+        if found is None and not group.isdigit():
+            raise OSError(22, f"unable to find group {group}: no matching entries in group file")
+        gid = int(found[2]) if found else int(group)
+    for stream in range(3):  # so that it may open /dev/stdout anew; /dev/null stays everybody's
+        if not stat.S_ISCHR(os.fstat(stream).st_mode) or os.isatty(stream):
+            os.fchown(stream, uid, gid)
+    os.setgroups(sorted({gid, *groups}))
+    os.setgid(gid)
+    os.setuid(uid)
+    check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), "prctl")  # another user forgets it, prctl(2)
+    if row and len(row) > 5 and request["env"].get("HOME") == "/root":
+        request["env"]["HOME"] = row[5] or "/"
+
+
+def find_row(table: str, key: str) -> list[str] | None:
+    """The line of a name or an id in ``/etc/passwd`` or ``/etc/group``."""
+    with suppress(OSError), open(table, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            row = line.rstrip("\n").split(":")
+            if len(row) > 3 and key in (row[0], row[2]):
+                return row
+    return None
+
+
 def execute(request: dict[str, Any]) -> None:
     """Replace this process by the program."""
     directory = request["cwd"] or "/"
@@ -337,6 +443,7 @@ def execute(request: dict[str, Any]) -> None:
     argv, environment = request["argv"], request["env"]
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
+    become_user(request)
     try:
         os.execvpe(argv[0], argv, environment)  # noqa: S606
     except FileNotFoundError:

@@ -41,6 +41,8 @@ class PodFact(msgspec.Struct, frozen=True):
     gone: bool = False
     message: str = ""
     started_at: float = 0
+    reason: str = ""
+    """Why the pod as a whole failed: DeadlineExceeded, Evicted."""
 
 
 class NodeFact(msgspec.Struct, frozen=True):

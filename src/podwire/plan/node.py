@@ -90,6 +90,27 @@ class Probe(msgspec.Struct, frozen=True):
     period_seconds: float = 10
     success_threshold: int = 1
     failure_threshold: int = 3
+    grace_seconds: float | None = None
+    """How long a container that this probe ends has to stop; None: as long as the pod."""
+
+
+class Sleep(msgspec.Struct, frozen=True):
+    """Wait."""
+
+    seconds: float
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """What to do after a container's start or before its stop. A TcpCheck fails, as Kubernetes has it."""
+
+    action: ExecCheck | HttpCheck | TcpCheck | Sleep
+
+
+class RestartRule(msgspec.Struct, frozen=True):
+    """Restart whatever the policy says when the exit code is ``among`` the codes (or is not)."""
+
+    codes: tuple[int, ...]
+    among: bool = True
 
 
 class File(msgspec.Struct, frozen=True):
@@ -107,9 +128,69 @@ class Dir(msgspec.Struct, frozen=True):
     volume: str
 
 
+class TokenFile(msgspec.Struct, frozen=True):
+    """A token of the pod's ServiceAccount, bound to the pod and renewed in time."""
+
+    path: str
+    audience: str = ""
+    expiration_seconds: int = 3600
+    mode: int = 0o644
+
+
+class FileVolume(msgspec.Struct, frozen=True):
+    """Files by path within the volume, replaced as a whole while containers run. ``tokens`` come from the runtime's
+    token source."""
+
+    name: str
+    files: tuple[File, ...] = ()
+    tokens: tuple[TokenFile, ...] = ()
+
+
+class EmptyVolume(msgspec.Struct, frozen=True):
+    """A directory that lives as long as the pod."""
+
+    name: str
+
+
+class HostVolume(msgspec.Struct, frozen=True):
+    """A path of the node: read-only where this machine has it, else a writable one of the node's own. ``type`` as in
+    HostPathVolumeSource."""
+
+    name: str
+    path: str
+    type: str = ""
+
+
+class ClaimVolume(msgspec.Struct, frozen=True):
+    """A directory of the cluster that outlives pods. ``folder`` is its name."""
+
+    name: str
+    folder: str
+
+
+Volume = FileVolume | EmptyVolume | HostVolume | ClaimVolume
+
+
+class Mount(msgspec.Struct, frozen=True):
+    """A volume of the pod, or a part of it, inside a container."""
+
+    path: str
+    volume: str
+    part: str = ""
+    read_only: bool = False
+
+
+class User(msgspec.Struct, frozen=True):
+    """Who a program runs as: ids, or names looked up in its own ``/etc/passwd`` and ``/etc/group``; empty: root."""
+
+    user: str = ""
+    group: str = ""
+    groups: tuple[int, ...] = ()
+
+
 class Container(msgspec.Struct, frozen=True):
     """One container of a pod. ``stdin`` keeps its input open for attach (``stdin_once``: until the first one ends);
-    ``tty`` gives it a terminal."""
+    ``tty`` gives it a terminal. ``restart_policy`` replaces the pod's; Always on an init container makes a sidecar."""
 
     origin: Origin
     name: str
@@ -124,6 +205,14 @@ class Container(msgspec.Struct, frozen=True):
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    mounts: tuple[Mount, ...] = ()
+    post_start: Hook | None = None
+    pre_stop: Hook | None = None
+    restart_policy: Literal["", "Always", "OnFailure", "Never"] = ""
+    restart_rules: tuple[RestartRule, ...] = ()
+    message_path: str = ""
+    message_from_logs: bool = False
+    user: User = User()
 
 
 class Pod(msgspec.Struct, frozen=True):
@@ -147,6 +236,9 @@ class Pod(msgspec.Struct, frozen=True):
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
     service_account: str = ""
+    volumes: tuple[Volume, ...] = ()
+    deadline_seconds: float | None = None
+    fs_group: int | None = None
 
 
 class Node(msgspec.Struct, frozen=True):

@@ -7,7 +7,22 @@ import pytest
 from tests.unit.simulate import World, node, pod, service
 
 from podwire.plan import ContainerFact, PlaneFact, PodFact
-from podwire.plan.node import Dir, HttpCheck, Pod, ProcessWork, StandInPort, StandInWork
+from podwire.plan.node import (
+    ClaimVolume,
+    EmptyVolume,
+    ExecCheck,
+    FileVolume,
+    Hook,
+    HostVolume,
+    HttpCheck,
+    Mount,
+    Pod,
+    ProcessWork,
+    RestartRule,
+    StandInPort,
+    StandInWork,
+    User,
+)
 from podwire.snapshot import ImageRule, Settings
 
 
@@ -184,21 +199,75 @@ def test_volumes_become_files_and_directories() -> None:
         {"name": "all", "mountPath": "/all"},
     ]
     value = container(pod("p", volumes=volumes), volumeMounts=mounts)
-    unit = bound(world, value).containers[0]
-    assert {f.path: (f.content, f.mode) for f in unit.files} == {
-        "/etc/site/sub/a": (b"A", 0o600),
-        "/one": (b"K", 0o644),
-        "/info/n": (b"p", 0o644),
-        "/all/a.conf": (b"A", 0o644),
-        "/all/b.conf": (b"B", 0o644),
-        "/all/key": (b"K", 0o644),
+    unit = bound(world, value)
+    files = {v.name: {f.path: (f.content, f.mode) for f in v.files} for v in unit.volumes if isinstance(v, FileVolume)}
+    assert files == {
+        "site": {"sub/a": (b"A", 0o600)},
+        "tls": {"key": (b"K", 0o644)},
+        "info": {"n": (b"p", 0o644)},
+        "all": {"a.conf": (b"A", 0o644), "b.conf": (b"B", 0o644), "key": (b"K", 0o644)},
     }
-    assert unit.dirs == (Dir("/tmp/work", "tmp"),)
+    assert EmptyVolume("tmp") in unit.volumes
+    assert unit.containers[0].mounts == (
+        Mount("/etc/site", "site"),
+        Mount("/one", "tls", "key"),
+        Mount("/tmp/work", "tmp"),
+        Mount("/info", "info"),
+        Mount("/all", "all"),
+    )
+
+
+def test_claims_and_host_paths_become_folders() -> None:
+    world = World()
+    volumes = [
+        {"name": "data", "persistentVolumeClaim": {"claimName": "db", "readOnly": True}},
+        {"name": "logs", "hostPath": {"path": "/var/log", "type": "Directory"}},
+    ]
+    mounts = [{"name": "data", "mountPath": "/data", "subPathExpr": "$(WHO)/x"}]
+    env = [{"name": "WHO", "value": "me"}]
+    unit = bound(world, container(pod("p", volumes=volumes), volumeMounts=mounts, env=env))
+    assert unit.volumes == (ClaimVolume("data", "default/db"), HostVolume("logs", "/var/log", "Directory"))
+    assert unit.containers[0].mounts == (Mount("/data", "data", "me/x", True),)
+    assert [(f.code, f.severity) for f in world.compile().findings] == [("PW6020", "info")]
+
+
+def test_hooks_restart_rules_and_users_of_containers() -> None:
+    world = World()
+    lifecycle = {
+        "postStart": {"exec": {"command": ["warm", "up"]}},
+        "preStop": {"httpGet": {"port": "http", "path": "/drain"}},
+    }
+    rules = [{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]
+    value = container(
+        pod("p", activeDeadlineSeconds=60, securityContext={"runAsUser": 1000, "fsGroup": 7}),
+        lifecycle=lifecycle,
+        restartPolicy="Never",
+        restartPolicyRules=rules,
+        securityContext={"runAsUser": 2000},
+        stdin=True,
+        tty=True,
+        terminationMessagePath="/dev/termination-log",
+        terminationMessagePolicy="FallbackToLogsOnError",
+    )
+    unit = bound(world, value)
+    made = unit.containers[0]
+    assert (unit.deadline_seconds, unit.fs_group) == (60, 7)
+    assert made.post_start == Hook(ExecCheck(("warm", "up")))
+    assert made.pre_stop == Hook(HttpCheck(8080, "/drain"))
+    assert (made.restart_policy, made.restart_rules) == ("Never", (RestartRule((42,)),))
+    assert made.user == User("2000", "", (7,))
+    assert (made.stdin, made.tty, made.message_path, made.message_from_logs) == (
+        True,
+        True,
+        "/dev/termination-log",
+        True,
+    )
+    assert world.compile().findings == ()
 
 
 def test_a_volume_that_is_not_mounted_is_a_finding() -> None:
     world = World()
-    bound(world, pod("p", volumes=[{"name": "host", "hostPath": {"path": "/"}}]))
+    bound(world, pod("p", volumes=[{"name": "host", "nfs": {"server": "a", "path": "/"}}]))
     assert [(f.code, f.severity, f.path) for f in world.compile().findings] == [
         ("PW6020", "warning", "spec.volumes[0]")
     ]
@@ -207,11 +276,11 @@ def test_a_volume_that_is_not_mounted_is_a_finding() -> None:
 def test_fields_nothing_acts_on_are_findings() -> None:
     world = World()
     ports = [{"containerPort": 80, "hostPort": 8080}]
-    bound(world, container(pod("p"), ports=ports, lifecycle={"preStop": {"exec": {"command": ["true"]}}}))
+    bound(world, container(pod("p"), ports=ports, lifecycle={"preStop": {"tcpSocket": {"port": 1}}}))
     found = {(f.code, str(f.path)) for f in world.compile().findings}
     assert found == {
         ("PW6024", "spec.containers[0].ports[0].hostPort"),
-        ("PW6024", "spec.containers[0].lifecycle"),
+        ("PW6024", "spec.containers[0].lifecycle.preStop"),
     }
 
 
