@@ -4,6 +4,7 @@ Everything registered on the stack is closed in reverse: nft first, then the pod
 pods' processes talk to.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -13,6 +14,7 @@ from podwire.client import Source
 from podwire.cluster.home import ClusterHome
 from podwire.engine import Engine, Slot
 from podwire.node import FakeNodeRuntime, NodeRuntime
+from podwire.node.sockets import open_socket
 from podwire.plan import Plans
 from podwire.planes.api import ApiDriver
 from podwire.planes.nft import NftPlan
@@ -48,6 +50,8 @@ async def drive_packets(
     from podwire.planes.dns.driver import DnsDriver
     from podwire.planes.envoy import EnvoyDriver
     from podwire.planes.nft import NftDriver
+    from podwire.planes.proxyhealth.driver import ProxyHealthDriver, Timed
+    from podwire.planes.proxyhealth.machine import SyncState
 
     envoy = EnvoyDriver(engine.report, run_dir=home.run)
     await envoy.start()
@@ -59,9 +63,15 @@ async def drive_packets(
     stack.push_async_callback(runtime.close)
     nft = NftDriver(engine.report, cluster=settings.cluster)
     stack.push_async_callback(nft.close)
+    sync = SyncState()
+    health = ProxyHealthDriver(
+        engine.report, cluster=settings.cluster, open_socket=open_socket, clock=time.time, sync=sync
+    )
+    stack.push_async_callback(health.close)
     slots = (
         Slot("nodes", lambda plans: plans.nodes, runtime),
-        Slot("nft", NftPart(), nft),
+        Slot("nft", NftPart(), Timed(nft, lambda plan: plan.services, sync, clock=time.time)),
+        Slot("proxyhealth", lambda plans: plans.services, health),
         Slot("envoy", lambda plans: plans.routes, envoy),
         Slot("dns", lambda plans: plans.zone, dns),
         _api_slot(stack, engine, source),

@@ -11,7 +11,7 @@ Rules:
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -121,6 +121,12 @@ class EmbeddedCluster:
         if state is None:
             return ("the first look at the API",)
         return tuple(map(str, waiting_for(state.snapshot, state.plans)))
+
+    async def wait_state(self, predicate: Callable[[State], bool], timeout_seconds: float) -> State:
+        """The first published state that satisfies ``predicate``. Raises :class:`TimeoutError`."""
+        assert self._engine is not None
+        async with asyncio.timeout(timeout_seconds):
+            return await self._engine.wait_until(predicate)
 
     async def serve(self) -> None:
         """Until cancelled, or until the engine fails."""

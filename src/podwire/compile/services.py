@@ -21,6 +21,7 @@ from podwire.plan import Endpoint, ServiceNode, ServicePlan, ServicePort
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 OTHER_PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+DELETION_TAINT = "ToBeDeletedByClusterAutoscaler"
 DEFAULT_AFFINITY_SECONDS = 10800
 
 
@@ -69,6 +70,7 @@ def _compile_node(node: Node) -> ServiceNode:
         addresses=addresses,
         pod_cidrs=tuple(Cidr.parse_lenient(c) for c in cidrs),
         origin=Origin(node.ref),
+        eligible=node.metadata.deletion_timestamp is None and all(t.key != DELETION_TAINT for t in node.spec.taints),
     )
 
 

@@ -41,6 +41,7 @@ from podwire.plan.routes import (
 from podwire.plan.services import (
     Backends,
     Endpoint,
+    ProxySettings,
     Scope,
     ServiceNode,
     ServicePlan,
@@ -82,6 +83,7 @@ __all__ = [
     "PolicyVerdict",
     "PortClass",
     "ProxyPlan",
+    "ProxySettings",
     "Record",
     "Remove",
     "Replace",

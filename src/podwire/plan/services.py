@@ -71,6 +71,21 @@ class ServiceNode(msgspec.Struct, frozen=True, order=True):
     addresses: tuple[str, ...]
     pod_cidrs: tuple[Cidr, ...]
     origin: Origin
+    eligible: bool = True
+    """False while the node is being deleted: load balancers shall take it out (KEP-3836)."""
+
+
+class ProxySettings(msgspec.Struct, frozen=True):
+    """What a KubeProxyConfiguration chooses for every node; the defaults are kube-proxy's.
+
+    ``node_port_ranges`` empty: the node's own addresses. A bind of "" or port 0 is off.
+    """
+
+    healthz_bind: str = "0.0.0.0:10256"
+    metrics_bind: str = "127.0.0.1:10249"
+    sync_period_seconds: float = 30.0
+    node_port_ranges: tuple[Cidr, ...] = ()
+    masquerade_all: bool = False
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
@@ -80,6 +95,7 @@ class ServicePlan(msgspec.Struct, frozen=True):
     nodes: Mapping[str, ServiceNode]
     service_cidrs: tuple[Cidr, ...]
     cluster_cidrs: tuple[Cidr, ...]
+    proxy: ProxySettings = ProxySettings()
 
 
 class Backends(msgspec.Struct, frozen=True):

@@ -1,0 +1,163 @@
+"""Service plans to listeners and answers.
+
+Rules:
+
+1. A ``healthCheckNodePort`` listens on the node's addresses and answers 200 while the node has ready endpoints of the
+   Service and the proxy is healthy, else 503 (P9). Endpoints that terminate count for nothing.
+2. ``/healthz`` fails when an update waits too long, or the Node is being deleted; ``/livez`` ignores the Node (P10).
+3. ``/metrics`` has kube-proxy's names. What podwire cannot know is left out, not zero.
+
+Source: kubernetes ``pkg/proxy/healthcheck``, ``pkg/proxy/metrics``.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from podwire.base import Ref
+from podwire.plan import ServiceNode, ServicePlan, ServicePort
+from podwire.planes.proxyhealth.machine import SyncState
+
+Purpose = Literal["check", "healthz", "metrics"]
+WEIGHT_HEADER = "X-Load-Balancing-Endpoint-Weight"
+
+
+class Listener(msgspec.Struct, frozen=True, order=True):
+    """Where something is to be answered. ``check`` listeners are for one Service each."""
+
+    node: str
+    address: str
+    port: int
+    purpose: Purpose
+
+
+class NodeHealth(msgspec.Struct, frozen=True):
+    """What a node's listeners say: its Services by health check port with their ready local endpoints."""
+
+    eligible: bool
+    checks: Mapping[int, tuple[Ref, int]]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP answer."""
+
+    status: int
+    body: str
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def render_health(plan: ServicePlan) -> dict[str, NodeHealth]:
+    """Per node."""
+    checked = [unit for unit in plan.ports.values() if unit.health_check_node_port]
+    return {name: NodeHealth(node.eligible, _checks(checked, name)) for name, node in plan.nodes.items()}
+
+
+def _checks(units: Iterable[ServicePort], node: str) -> dict[int, tuple[Ref, int]]:
+    """Addresses, not ports, count: a Service with two ports has its endpoints once."""
+    addresses: dict[int, tuple[Ref, set[str]]] = {}
+    for unit in units:
+        _, found = addresses.setdefault(unit.health_check_node_port, (unit.service, set()))
+        found.update(e.address for e in unit.endpoints if e.node == node and e.ready)
+    return {port: (service, len(found)) for port, (service, found) in sorted(addresses.items())}
+
+
+def render_listeners(plan: ServicePlan) -> tuple[Listener, ...]:
+    """Every listener of every node."""
+    found: set[Listener] = set()
+    ports = sorted({unit.health_check_node_port for unit in plan.ports.values()} - {0})
+    for node in plan.nodes.values():
+        found.update(Listener(node.name, a, port, "check") for port in ports for a in _addresses(plan, node))
+        for purpose, bind in (("healthz", plan.proxy.healthz_bind), ("metrics", plan.proxy.metrics_bind)):
+            address, _, port = bind.rpartition(":")
+            if port.isdigit() and int(port):
+                found.add(Listener(node.name, address, int(port), purpose))  # type: ignore[arg-type]
+    return tuple(sorted(found))
+
+
+def _addresses(plan: ServicePlan, node: ServiceNode) -> Iterator[str]:
+    wanted = plan.proxy.node_port_ranges
+    for address in node.addresses:
+        if ":" not in address and (not wanted or any(r.contains(address) for r in wanted)):
+            yield address
+
+
+def answer(listener: Listener, path: str, health: NodeHealth, sync: SyncState, *, now: float) -> Answer:
+    """What a GET of ``path`` gets."""
+    path = path.partition("?")[0]
+    match listener.purpose:
+        case "check":
+            return _answer_check(listener.port, health, healthy=sync.is_healthy(now))
+        case "healthz" if path in ("/healthz", "/livez"):
+            good = sync.is_healthy(now) and (health.eligible or path == "/livez")
+            return _answer_healthz(good, health, sync, now=now, livez=path == "/livez")
+        case "metrics" if path == "/metrics":
+            return Answer(200, format_metrics(sync), "text/plain; version=0.0.4")
+        case "metrics" if path == "/proxyMode":
+            return Answer(200, "nftables", "text/plain")
+        case "metrics" if path == "/healthz":
+            return Answer(200, "ok", "text/plain")
+        case _:
+            return Answer(404, "404 page not found\n", "text/plain")
+
+
+def _answer_check(port: int, health: NodeHealth, *, healthy: bool) -> Answer:
+    if port not in health.checks:
+        return Answer(404, "404 page not found\n", "text/plain")
+    service, count = health.checks[port]
+    body = {
+        "service": {"namespace": service.namespace, "name": service.name},
+        "localEndpoints": count,
+        "serviceProxyHealthy": healthy,
+    }
+    return Answer(200 if count and healthy else 503, json.dumps(body), headers=((WEIGHT_HEADER, str(count)),))
+
+
+def _answer_healthz(good: bool, health: NodeHealth, sync: SyncState, *, now: float, livez: bool) -> Answer:
+    body: dict[str, object] = {"lastUpdated": _time(sync.last_sync_at), "currentTime": _time(now)}
+    if not livez:
+        body["nodeEligible"] = health.eligible
+    return Answer(200 if good else 503, json.dumps(body))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+_HELP = {
+    "sync_proxy_rules_duration_seconds": ("histogram", "SyncProxyRules latency in seconds"),
+    "sync_proxy_rules_last_timestamp_seconds": ("gauge", "The last time proxy rules were successfully synced"),
+    "sync_proxy_rules_last_queued_timestamp_seconds": ("gauge", "The last time a sync of proxy rules was queued"),
+    "sync_proxy_rules_service_changes_total": ("counter", "Cumulative proxy rules Service changes"),
+    "sync_proxy_rules_endpoint_changes_total": ("counter", "Cumulative proxy rules Endpoint changes"),
+    "sync_proxy_rules_nftables_sync_failures_total": ("counter", "Cumulative proxy nftables sync failures"),
+    "sync_proxy_rules_no_local_endpoints_total": (
+        "gauge",
+        "Number of services with a Local traffic policy and no endpoints",
+    ),
+}
+
+
+def format_metrics(sync: SyncState) -> str:
+    """Prometheus text (rule 3)."""
+    values: dict[str, list[str]] = {name: [] for name in _HELP}
+    name = "sync_proxy_rules_duration_seconds"
+    for bound, count in sync.buckets():
+        values[name].append(f'_bucket{{le="{bound}"}} {count}')
+    values[name] += [f"_sum {sync.total_seconds:.6f}", f"_count {sync.syncs}"]
+    values["sync_proxy_rules_last_timestamp_seconds"].append(f" {sync.last_sync_at:.3f}")
+    values["sync_proxy_rules_last_queued_timestamp_seconds"].append(f" {sync.last_queued_at:.3f}")
+    values["sync_proxy_rules_service_changes_total"].append(f" {sync.service_changes}")
+    values["sync_proxy_rules_endpoint_changes_total"].append(f" {sync.endpoint_changes}")
+    values["sync_proxy_rules_nftables_sync_failures_total"].append(f" {sync.failures}")
+    for policy, count in sorted(sync.without_local.items()):
+        values["sync_proxy_rules_no_local_endpoints_total"].append(f'{{traffic_policy="{policy}"}} {count}')
+    lines = []
+    for metric, (kind, text) in _HELP.items():
+        full = f"kubeproxy_{metric}"
+        lines += [f"# HELP {full} [ALPHA] {text}", f"# TYPE {full} {kind}"]
+        lines += [f"{full}{line}" for line in values[metric]]
+    return "\n".join(lines) + "\n"
