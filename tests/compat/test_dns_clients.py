@@ -78,13 +78,14 @@ class Server:
 
     async def spawn(self) -> None:
         listen = f"127.0.0.1:{self.ports.get('serving', 0)}"
-        extra = ("--listen", listen, "--health", "127.0.0.1:0", "--ready", "127.0.0.1:0", "--upstream-timeout", "0.8")
+        http = (word for name in ("--health", "--ready", "--metrics") for word in (name, "127.0.0.1:0"))
+        extra = ("--listen", listen, *http, "--upstream-timeout", "0.8")
         self.process = await asyncio.create_subprocess_exec(
             *self.prefix, *self.argv, *extra, stdout=asyncio.subprocess.PIPE
         )
-        for _ in range(3):
+        for _ in range(4):
             line = await self.line()
-            found = re.search(r"(/health|/ready|serving).* 127\.0\.0\.1:(\d+)", line)
+            found = re.search(r"(/health|/ready|/metrics|serving).* 127\.0\.0\.1:(\d+)", line)
             assert found, line
             self.ports[found[1]] = int(found[2])
 

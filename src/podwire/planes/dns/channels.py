@@ -11,43 +11,58 @@ Rules:
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from podwire.planes.dns.loop import Loop, Stream, say
 from podwire.planes.dns.machine import Forward, complete, fail
-from podwire.planes.dns.upstream import Address, Done, Forwarder, Send, parse_upstream
+from podwire.planes.dns.upstream import Address, Done, Forwarder, Pool, Send, make_pool, parse_upstream, question_of
 
 BATCH = 64
 LARGEST = 65_535
 LOG_SECONDS = 10.0
 SPARE_TCP = 2
 
-Deliver = Callable[[bytes], None]
-"""Gets the whole reply for one client."""
+Deliver = Callable[[bytes | None], None]
+"""Gets the whole reply for one client; None: silence."""
 
 
 class Channels:
-    """Upstream sockets and the requests in flight on them. ``want_sockets`` asks the driver for more."""
+    """Upstream sockets and the requests in flight on them, by pool. ``want_sockets`` asks the driver for more."""
 
     def __init__(self, loop: Loop, *, want_sockets: Callable[[], None], give_up_seconds: float) -> None:
         """No sockets yet."""
         self._loop = loop
         self._want_sockets = want_sockets
-        self._forwarder = Forwarder(os.urandom, give_up_seconds=give_up_seconds)
+        self._give_up_seconds = give_up_seconds
+        self.pools: list[Forwarder] = []
+        self._retired: list[Forwarder] = []
         self._udp: dict[int, list[socket.socket]] = {socket.AF_INET: [], socket.AF_INET6: []}
         self._tcp: dict[int, list[socket.socket]] = {socket.AF_INET: [], socket.AF_INET6: []}
         self._asking: dict[Stream, None] = {}
         self._log_after: dict[str, float] = {}
 
-    def set_upstreams(self, upstreams: tuple[str, ...]) -> None:
-        """Whom to ask from now on."""
+    def set_pools(self, pools: Sequence[dict[str, Any]]) -> None:
+        """Whom to ask from now on. What is in flight in the pools of before still comes to its end."""
+        self._retired = [f for f in (*self._retired, *self.pools) if f.in_flight]
+        self.pools = [self._make(options) for options in pools]
+
+    def _make(self, options: dict[str, Any]) -> Forwarder:
+        seconds = float(options["read_seconds"]) or self._give_up_seconds
+        pool: Pool = make_pool(options)
+        made = Forwarder(os.urandom, give_up_seconds=seconds, pool=pool)
         found: list[Address] = []
-        for text in upstreams:
+        for text in options["upstreams"]:
             try:
                 found.append(parse_upstream(text))
             except ValueError:
                 self._complain(text, f"upstream {text} is not an address")
-        self._forwarder.upstreams = tuple(found)
+        made.upstreams = tuple(found)
+        made.channels = self._count()
+        return made
+
+    def _count(self) -> int:
+        return max(map(len, self._udp.values()))
 
     def adopt(self, sockets: list[socket.socket]) -> None:
         """Use these from now on. UDP sockets of a family replace the old ones once, then only TCP sockets add up."""
@@ -59,36 +74,57 @@ class Channels:
             channel = len(self._udp[sock.family])
             self._udp[sock.family].append(sock)
             self._loop.watch(sock.fileno(), self._receiver(sock, channel))
-        self._forwarder.channels = max(map(len, self._udp.values()))
+        for forwarder in self.pools:
+            forwarder.channels = self._count()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are waiting for upstreams."""
+        return sum(f.in_flight for f in (*self.pools, *self._retired)) + len(self._asking)
 
     def ask(self, forward: Forward, deliver: Deliver, *, tcp: bool) -> None:
         """Ask the upstreams; ``deliver`` is called once, possibly at once."""
-        item = self._forwarder.submit(forward, (deliver, tcp), time.monotonic())
+        if forward.pool >= len(self.pools):
+            self._give(fail(forward, "the configuration has just changed"), deliver, tcp=tcp)
+            return
+        forwarder = self.pools[forward.pool]
+        if forwarder.pool.force_tcp and self._ask_by_tcp(forward, deliver, forwarder):
+            return
+        item = forwarder.submit(forward, (deliver, tcp), time.monotonic())
         if item is not None:
-            self._carry_out(item)
+            self._carry_out(item, forwarder)
+
+    def _give(self, reply: bytes | Forward | None, deliver: Deliver, *, tcp: bool) -> None:
+        """What came of an answer: a reply, or the next question."""
+        if isinstance(reply, Forward):
+            self.ask(reply, deliver, tcp=tcp)
+        else:
+            deliver(reply)
 
     def expire(self, now: float) -> float | None:
         """Send again and give up what is due; how long until the next time."""
-        for item in self._forwarder.expire(now):
-            self._carry_out(item)
+        deadlines: list[float] = []
+        for forwarder in (*self.pools, *self._retired):
+            for item in forwarder.expire(now):
+                self._carry_out(item, forwarder)
+            following = forwarder.next_deadline()
+            if following is not None:
+                deadlines.append(following)
         for stream in [s for s in self._asking if s.deadline <= now]:
             stream.close()
-        deadlines = [s.deadline for s in self._asking]
-        following = self._forwarder.next_deadline()
-        if following is not None:
-            deadlines.append(following)
+        deadlines.extend(s.deadline for s in self._asking)
         return max(0.0, min(deadlines) - now) if deadlines else None
 
-    def _carry_out(self, item: Send | Done) -> None:
+    def _carry_out(self, item: Send | Done, forwarder: Forwarder) -> None:
         if isinstance(item, Send):
             self._send(item)
             return
         deliver, tcp = item.client
         if item.response is None:
             self._complain("answers", f"upstreams: {item.why}")
-            deliver(fail(item.forward, item.why, rcode=item.rcode))
-        elif not (tcp and item.response[2] & 2 and self._ask_by_tcp(item.forward, deliver)):
-            deliver(complete(item.forward, item.response))
+            self._give(fail(item.forward, item.why, rcode=item.rcode), deliver, tcp=tcp)
+        elif not (tcp and item.response[2] & 2 and self._ask_by_tcp(item.forward, deliver, forwarder)):
+            self._give(complete(item.forward, item.response), deliver, tcp=tcp)
 
     def _send(self, item: Send) -> None:
         try:
@@ -103,14 +139,16 @@ class Channels:
                     packet, source = sock.recvfrom(LARGEST)
                 except OSError:
                     return
-                for done in self._forwarder.receive(channel, packet, source[:2]):
-                    self._carry_out(done)
+                for forwarder in (*self.pools, *self._retired):
+                    for done in forwarder.receive(channel, packet, source[:2]):
+                        self._carry_out(done, forwarder)
 
         return receive
 
-    def _ask_by_tcp(self, forward: Forward, deliver: Deliver) -> bool:
-        """Ask again over TCP; False when there is no socket for it."""
-        upstream = self._forwarder.upstreams[0] if self._forwarder.upstreams else ("", 0)
+    def _ask_by_tcp(self, forward: Forward, deliver: Deliver, forwarder: Forwarder) -> bool:
+        """Ask (again) over TCP; False when there is no socket for it."""
+        healthy = [u for u in forwarder.upstreams if not forwarder.is_down(u)]
+        upstream = next(iter(healthy or forwarder.upstreams), ("", 0))
         spare = self._tcp[_family(upstream)]
         if not spare or not upstream[1]:
             return False
@@ -129,10 +167,11 @@ class Channels:
 
         def on_close(stream: Stream) -> None:
             self._asking.pop(stream, None)
-            good = [r for r in replies if len(r) >= 12]
-            deliver(complete(forward, good[0]) if good else fail(forward, f"no answer from {upstream[0]} over TCP"))
+            good = [r for r in replies if len(r) >= 12 and question_of(r) == question_of(forward.request)]
+            why = f"no answer from {upstream[0]} over TCP"
+            self._give(complete(forward, good[0]) if good else fail(forward, why), deliver, tcp=True)
 
-        stream = Stream(self._loop, sock, on_data, seconds=self._forwarder.give_up_seconds)
+        stream = Stream(self._loop, sock, on_data, seconds=forwarder.give_up_seconds)
         stream.on_close = on_close
         self._asking[stream] = None
         stream.write(len(forward.request).to_bytes(2, "big") + forward.request)

@@ -6,7 +6,8 @@ Rules:
    changes what holds for the whole zone, ``commit`` makes it all visible and is acknowledged with the same number.
 2. A fresh table is built aside and replaces the old one at its commit, so a restart of the driver is not noticed.
 3. ``sockets`` announces descriptors that came with the frame: UDP and TCP, made in the host's network namespace.
-4. When the driver goes away the worker goes on with what it has, and connects again.
+4. ``beat`` says that the driver is alive, every few seconds while there is nothing else to say.
+5. When the driver goes away the worker goes on with what it has, and connects again.
 """
 
 import json
@@ -43,6 +44,13 @@ class Control:
         self._table: Table | None = None
         self._staged: Table | None = None
         self._retry_at = 0.0
+        self.heard = time.monotonic()
+        self.refused = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether a driver is there."""
+        return self._sock is not None
 
     def ensure(self, now: float) -> float | None:
         """Connect when it is time to; how long until the next attempt, None while connected."""
@@ -98,6 +106,7 @@ class Control:
         if not data:
             self._drop()
             return
+        self.heard = time.monotonic()
         self._parse()
 
     def _parse(self) -> None:
@@ -143,7 +152,13 @@ class Control:
 
     def _commit(self, table: Table, revision: int, failed: dict[str, str]) -> None:
         self._table, self._staged = table, None
-        self._on_table(table)
+        try:
+            self._on_table(table)
+        except (ValueError, KeyError, TypeError) as error:
+            # The compiler checked the Corefile: this is a word that this server does not know.
+            self.refused += 1
+            failed = {**failed, "config": f"{type(error).__name__}: {error}"}
+            say("ERROR", f"the configuration is refused: {error}; serving with the one before")
         names, units = table.size
         say("INFO", f"zone {table.meta.domain} serial {table.meta.serial}: {names} names of {units} objects")
         self.send({"loaded": revision, "failed": failed})
@@ -159,4 +174,6 @@ def _meta(fields: dict[str, Any], old: Meta | None) -> Meta:
         pods_ttl=fields["pods_ttl"],
         serial=fields["serial"],
         upstreams=tuple(fields["upstreams"]),
+        fallthrough=None if fields.get("fallthrough") is None else tuple(fields["fallthrough"]),
+        config=config if (config := fields.get("config")) is not None or old is None else old.config,
     )

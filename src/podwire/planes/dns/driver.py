@@ -30,6 +30,7 @@ UDP_SOCKETS = 4
 TCP_SOCKETS = 4
 MAX_BACKLOG = 256 << 20
 KEPT_REVISIONS = 1024
+BEAT_SECONDS = 5.0
 _START = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "from podwire.planes.dns.worker import main; sys.exit(main(sys.argv[1:]))"
@@ -181,7 +182,11 @@ class DnsDriver:
                     frame = frame[sent:]
                 await loop.sock_sendall(worker.sock, frame)
             worker.wake.clear()
-            await worker.wake.wait()
+            try:
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await worker.wake.wait()
+            except TimeoutError:
+                worker.put(frames.encode_beat())
 
     async def _read(self, worker: _Worker) -> None:
         loop = asyncio.get_running_loop()

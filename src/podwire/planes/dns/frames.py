@@ -24,7 +24,8 @@ def digest_zone(plan: ZonePlan, total: int) -> str:
     """A name for the content of a zone. ``total`` is the sum of :func:`number_of` over its units, so that a change of
     one unit costs one unit."""
     head = (plan.domain, plan.reverse, plan.namespaces, plan.pods, plan.serial, plan.ttl, plan.upstreams, str(total))
-    return stable_hash(msgspec.json.encode(head).decode(), size_bytes=8)
+    whole = (head, plan.fallthrough, plan.config)
+    return stable_hash(msgspec.json.encode(whole).decode(), size_bytes=8)
 
 
 def encode_full(plan: ZonePlan, revision: int) -> Iterator[bytes]:
@@ -46,10 +47,18 @@ def encode_sockets(count: int) -> bytes:
     return _frame({"sockets": count})
 
 
+def encode_beat() -> bytes:
+    """The driver is alive and has nothing to say."""
+    return _frame({"beat": True})
+
+
 def meta_of(plan: ZonePlan, old: ZonePlan | None) -> dict[str, Any]:
-    """What holds for the whole zone. Namespaces travel only when they changed, and only when pods are echoed."""
+    """What holds for the whole zone. Namespaces travel only when they changed, and only when pods are echoed; the
+    configuration only when it changed."""
     namespaces = plan.namespaces if plan.pods.mode == "insecure" else ()
     unchanged = old is not None and old.namespaces == plan.namespaces and old.pods == plan.pods
+    same_config = old is not None and (old.config is plan.config or old.config == plan.config)
+    blocks = [{"zones": b.zones, "plugins": b.plugins} for b in plan.config.blocks]
     return {
         "domain": plan.domain,
         "reverse": plan.reverse,
@@ -57,6 +66,8 @@ def meta_of(plan: ZonePlan, old: ZonePlan | None) -> dict[str, Any]:
         "pods_ttl": plan.pods.ttl,
         "serial": plan.serial,
         "upstreams": plan.upstreams,
+        "fallthrough": plan.fallthrough,
+        "config": None if same_config else blocks,
     }
 
 

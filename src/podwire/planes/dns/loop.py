@@ -60,6 +60,7 @@ class Stream:
         """Take ownership of ``sock``. ``seconds`` is how long it may be idle."""
         sock.setblocking(False)
         self.sock = sock
+        self.peer: tuple[str, int] = ("", 0)
         self.received = bytearray()
         self.pending = 0
         self.ended = False
@@ -148,6 +149,10 @@ class StreamServer:
         self._seconds = seconds
         loop.watch(sock.fileno(), self._accept)
 
+    def pause(self) -> None:
+        """Accept no more; connections wait in the socket for whoever reads it next."""
+        self._loop.forget(self._sock.fileno())
+
     def expire(self, now: float) -> None:
         """Close connections that are idle for too long."""
         for stream in [s for s in self.streams if s.deadline <= now]:
@@ -155,12 +160,13 @@ class StreamServer:
 
     def _accept(self, _events: int) -> None:
         try:
-            sock, _ = self._sock.accept()
+            sock, peer = self._sock.accept()
         except OSError:
             return
         if len(self.streams) >= self.limit:
             next(iter(self.streams)).close()
         stream = Stream(self._loop, sock, self._on_data, seconds=self._seconds)
+        stream.peer = (str(peer[0]), int(peer[1]))
         stream.on_close = self._forget
         self.streams[stream] = None
 

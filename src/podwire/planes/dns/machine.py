@@ -2,125 +2,249 @@
 
 Rules:
 
-1. Order of judgement: silence, format, EDNS version, class, transfers, readiness, our zones, upstreams (section 6).
-2. A whole reply is remembered by the packet it answers, the id apart, until the zone changes. The memory is bounded,
-   and packets with EDNS options (cookies differ every time) stay out of it.
+1. Order of judgement: silence, format, EDNS version, class, transfers, readiness, then the server blocks (section 6).
+2. A whole reply is remembered by the packet it answers, the id apart, until the zone changes. The memory is bounded
+   in entries and bytes, and packets with EDNS options (cookies differ every time) stay out of it.
 3. A remembered reply that rotates is a tuple of replies; the reader picks the next one.
 4. Until a table is there every question is SERVFAIL with EDE 14, never NXDOMAIN.
-5. Zone transfers and classes other than IN are REFUSED. ANY is an ordinary missing type.
+5. Zone transfers and classes other than IN are REFUSED; class CH goes to the plugin chaos. ANY is an ordinary missing
+   type unless the plugin any is there.
 6. When an upstream fails on the target of an alias, the alias stays in the answer, with an extended error.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from podwire.planes.dns import splice, wire
-from podwire.planes.dns.render import Tail, fit_reply
+from podwire.planes.dns import message as m
+from podwire.planes.dns import wire
+from podwire.planes.dns.build import Built, Options, Surroundings, bare_config, build
+from podwire.planes.dns.chain import NO_ZONE, Ask, Outcome, Request, Served
+from podwire.planes.dns.message import Message
+from podwire.planes.dns.metrics import Metrics
 from podwire.planes.dns.table import Table
 from podwire.planes.dns.wire import Malformed, Query
 
 REMEMBERED = 20_000
+REMEMBERED_BYTES = 16 << 20
 TCP_LIMIT = 65_535
-NO_UPSTREAMS = (wire.EDE_NOT_AUTHORITATIVE, "not a name of this cluster, and no upstream resolver is configured")
+STALE = (3, "nobody keeps the zone current; this answer may be old")
+NO_TOKEN = b"0000000000000000"
 
 
 class Forward(NamedTuple):
-    """An upstream must be asked. ``request`` is a whole message whose id is to be replaced; ``tail`` holds the aliases
-    found in the zone when the request is for the end of their chain."""
+    """An upstream of ``pool`` must be asked. ``request`` is a whole message whose id is to be replaced; ``resume``
+    makes the reply, the next request, or silence of what came back."""
 
     query: Query
     request: bytes
-    limit: int
-    tail: Tail | None = None
+    pool: int
+    resume: Callable[[Message], "bytes | Forward | None"]
 
 
-Reply = bytes | tuple[bytes, ...] | Forward | None
+class Kept:
+    """A remembered reply (or its rotations), without the id, and how often it was given since it was last counted."""
+
+    __slots__ = ("account", "hits", "rest")
+
+    def __init__(self, rest: bytes | tuple[bytes, ...], account: Callable[[int], None]) -> None:
+        """``account`` counts replies in the metrics."""
+        self.rest = rest
+        self.hits = 0
+        self.account = account
+
+
+class Arrival(NamedTuple):
+    """How a packet came: by whom, over what, when."""
+
+    client: str = ""
+    port: int = 0
+    tcp: bool = False
+    now: float = 0.0
 
 
 class Responder:
     """Answers from ``table``; ``remembered`` is for the worker's inner loop (rule 2)."""
 
-    def __init__(self) -> None:
-        """Nothing loaded."""
+    def __init__(
+        self,
+        *,
+        say: Callable[[str, str], None] = lambda level, text: None,
+        clock: Callable[[], float] = lambda: 0.0,
+        token: bytes = NO_TOKEN,
+        hostname: str = "podwire",
+    ) -> None:
+        """Nothing loaded. ``token`` is random: the plugin loop recognizes its own question by it."""
         self.table: Table | None = None
-        self.remembered: dict[bytes, bytes | tuple[bytes, ...]] = {}
+        self.remembered: dict[bytes, Kept] = {}
+        self.metrics = Metrics()
+        self.background: list[Forward] = []
+        self.stale = False
+        self._bytes = 0
         self._turn = 0
+        self._clock = clock
+        self._near = Surroundings(lambda: self.table, self._spawn, say, clock, token, hostname)
+        self._config: object = None
+        self.built: Built = build(bare_config(()), self._near)
 
-    def load(self, table: Table) -> None:
-        """Answer from this table from now on; also to be called after ``table`` changed."""
+    def load(self, table: Table) -> bool:
+        """Answer from this table from now on; also to be called after ``table`` changed. True when the configuration
+        is another one (then pools must be set up anew). Raises :class:`ValueError`, with everything as before."""
+        config = table.meta.config
+        wanted = (config, table.meta.upstreams)
+        changed = wanted != self._config
+        if changed:
+            blocks: list[Options] = list(config) if config else bare_config(table.meta.upstreams)
+            self.built = build(blocks, self._near)
+            self._config = wanted
+            for loop, following in self.built.loops:
+                probe = loop.probe(following)
+                if probe is not None:
+                    self._spawn(probe)
         self.table = table
+        self.forget()
+        return changed
+
+    def mark_stale(self, stale: bool) -> None:
+        """Whether answers of the zone may be old; they say so (EDE 3) while they may."""
+        self.stale = stale
+        self.forget()
+
+    def forget(self) -> None:
+        """Empty the memory of replies, after counting them."""
+        self.settle()
         self.remembered.clear()
+        self._bytes = 0
+
+    def settle(self) -> None:
+        """Count what the inner loop gave from memory."""
+        for kept in self.remembered.values():
+            if kept.hits:
+                kept.account(kept.hits)
+                kept.hits = 0
 
     def pick(self, replies: tuple[bytes, ...]) -> bytes:
         """The next rotation."""
         self._turn += 1
         return replies[self._turn % len(replies)]
 
-    def reply(self, packet: bytes, *, tcp: bool = False) -> bytes | Forward | None:
-        """The reply to a packet, a request to forward, or None for silence."""
+    def reply(self, packet: bytes, arrival: Arrival | None = None, *, tcp: bool = False) -> bytes | Forward | None:
+        """The reply to a packet, a request to forward, or None for silence. ``tcp`` is short for an arrival by TCP."""
+        arrival = arrival or Arrival(tcp=tcp)
         try:
             query = wire.parse_query(packet)
         except Malformed as error:
             return wire.header_only(packet, error.rcode)
         if query is None:
             return None
-        refusal = self._refuse(query)
-        if refusal is not None or self.table is None:
-            return refusal
-        return self._answer(self.table, packet, query, TCP_LIMIT if tcp else wire.udp_limit(query))
+        found = self.built.router.find(query.key)
+        refusal = self._refuse(query, found[0] if found else None)
+        if refusal is not None or found is None:
+            reply = refusal or wire.error_reply(query, wire.REFUSED, ede=(wire.EDE_NOT_AUTHORITATIVE, NO_ZONE))
+            code = reply[3] & 15
+            self.metrics.count(
+                _key(query, arrival, zone="dropped", rcode=code, plugin=""), sizes=(len(packet), len(reply))
+            )
+            return reply
+        served, zone = found
+        request = Request(
+            query, packet, client=arrival.client, port=arrival.port, tcp=arrival.tcp, now=arrival.now or self._clock()
+        )
+        return self._finish(request, served.handler(request), served, zone)
 
-    def _refuse(self, query: Query) -> bytes | None:
+    def _refuse(self, query: Query, served: Served | None) -> bytes | None:
         if query.version:
             return wire.error_reply(query, wire.BADVERS)
-        if query.rclass != wire.CLASS_IN or query.rtype in (wire.AXFR, wire.IXFR):
+        chaos = query.rclass == m.CLASS_CH and served is not None and "chaos" in served.plugins
+        if (query.rclass != wire.CLASS_IN and not chaos) or query.rtype in (wire.AXFR, wire.IXFR):
             return wire.error_reply(query, wire.REFUSED)
         if self.table is None:
             return wire.error_reply(query, wire.SERVFAIL, ede=(wire.EDE_NOT_READY, "the zone is not loaded yet"))
         return None
 
-    def _answer(self, table: Table, packet: bytes, query: Query, limit: int) -> bytes | Forward:
-        tails = table.lookup(query.name, query.rtype)
-        if tails is None:
-            if not table.meta.upstreams:
-                return wire.error_reply(query, wire.REFUSED, ede=NO_UPSTREAMS)
-            return Forward(query, packet, limit)
-        if tails[0].chase is not None:
-            if not table.meta.upstreams:
-                return fit_reply(query, tails[0], limit, ede=NO_UPSTREAMS)
-            return Forward(query, chase_request(query, tails[0].chase), limit, tails[0])
-        replies = tuple(fit_reply(query, tail, limit) for tail in tails)
-        if limit != TCP_LIMIT and not query.options:
-            self._remember(packet, replies)
+    def _finish(self, request: Request, outcome: Outcome, served: Served, zone: bytes) -> "bytes | Forward | None":
+        if isinstance(outcome, Ask):
+            resume = outcome.resume
+            return Forward(
+                request.query,
+                outcome.request,
+                outcome.pool,
+                lambda message: self._finish(request, resume(message), served, zone),
+            )
+        if outcome.drop:
+            return None
+        if self.stale and outcome.tails and outcome.ede is None:
+            outcome.ede = STALE
+        limit = TCP_LIMIT if request.tcp else wire.udp_limit(request.query, served.bufsize)
+        if outcome.memorable and not request.tcp and not request.query.options:
+            return self._remember(request, outcome, limit, zone)
+        self._turn += 1
+        reply = m.encode(request.query, outcome, limit, turn=self._turn)
+        self._count(request, outcome, len(reply), zone)
+        return reply
+
+    def _remember(self, request: Request, message: Message, limit: int, zone: bytes) -> bytes:
+        turns = range(len(message.tails) if message.rotate else 1)
+        replies = tuple(m.encode(request.query, message, limit, turn=turn) for turn in turns)
+        rests = tuple(reply[2:] for reply in replies)
+        size = sum(map(len, rests))
+        if len(self.remembered) >= REMEMBERED or self._bytes + size > REMEMBERED_BYTES:
+            self.forget()
+        self._bytes += size
+        key = _key(request.query, Arrival(request.client), zone=_text(zone), rcode=message.rcode, plugin=message.source)
+        sizes = (len(request.packet), len(replies[0]))
+        kept = Kept(
+            rests if len(rests) > 1 else rests[0], lambda hits: self.metrics.count(key, sizes=sizes, times=hits)
+        )
+        self.remembered[request.packet[2:]] = kept
+        self._count(request, message, len(replies[0]), zone)
         return self.pick(replies)
 
-    def _remember(self, packet: bytes, replies: tuple[bytes, ...]) -> None:
-        if len(self.remembered) >= REMEMBERED:
-            self.remembered.clear()
-        rests = tuple(reply[2:] for reply in replies)
-        self.remembered[packet[2:]] = rests if len(rests) > 1 else rests[0]
+    def _count(self, request: Request, message: Message, size: int, zone: bytes) -> None:
+        arrival = Arrival(request.client, tcp=request.tcp)
+        key = _key(request.query, arrival, zone=_text(zone), rcode=message.rcode, plugin=message.source)
+        seconds = self._clock() - request.now
+        self.metrics.count(key, sizes=(len(request.packet), size), seconds=seconds)
+
+    def _spawn(self, ask: Ask) -> None:
+        """Execute a question that no client waits for."""
+        query = wire.parse_query(b"\0\0" + ask.request[2:])
+        if query is not None:
+            self.background.append(Forward(query, ask.request, ask.pool, _discard(ask)))
 
 
-def chase_request(query: Query, target: bytes) -> bytes:
-    """Our own question for the end of an alias chain: recursion, EDNS with our size, the client's DO."""
-    flags = wire.RD.to_bytes(2, "big")
-    edns = query._replace(edns=True)
-    question = target + query.rtype.to_bytes(2, "big") + b"\0\1"
-    return b"\0\0" + flags + b"\0\1\0\0\0\0\0\1" + question + wire.opt_record(edns)
+def _discard(ask: Ask) -> Callable[[Message], "bytes | Forward | None"]:
+    def resume(message: Message) -> "bytes | Forward | None":
+        outcome = ask.resume(message)
+        if isinstance(outcome, Ask):
+            query = wire.parse_query(b"\0\0" + outcome.request[2:])
+            return Forward(query, outcome.request, outcome.pool, _discard(outcome)) if query is not None else None
+        return None
+
+    return resume
 
 
-def complete(forward: Forward, response: bytes) -> bytes:
-    """The reply to the client from what an upstream said. An answer to the client's own question passes unchanged."""
-    if forward.tail is None:
-        return forward.query.ident + response[2:]
-    try:
-        tail = splice.append_response(forward.query, forward.tail, response)
-    except Malformed:
-        return fail(forward, "the upstream's answer does not parse")
-    return fit_reply(forward.query, tail, forward.limit)
+def _key(query: Query, arrival: Arrival, *, zone: str, rcode: int, plugin: str) -> tuple[str, ...]:
+    """The labels of a reply's metrics, and whether DO was set."""
+    return (
+        zone,
+        "tcp" if arrival.tcp else "udp",
+        "2" if ":" in arrival.client else "1",
+        m.TYPE_NAMES.get(query.rtype, "other"),
+        m.RCODE_NAMES.get(rcode, str(rcode)),
+        plugin,
+        "1" if query.dnssec_ok else "",
+    )
 
 
-def fail(forward: Forward, why: str, *, rcode: int = wire.SERVFAIL) -> bytes:
-    """The reply when no upstream answered."""
-    ede = (wire.EDE_NO_REACHABLE, why)
-    if forward.tail is not None:
-        return fit_reply(forward.query, forward.tail, forward.limit, ede=ede)
-    return wire.error_reply(forward.query, rcode, ede=ede)
+def _text(zone: bytes) -> str:
+    return wire.decode_name(zone).rstrip(".") + "."
+
+
+def complete(forward: Forward, response: bytes) -> "bytes | Forward | None":
+    """What follows from an upstream's answer."""
+    return forward.resume(m.from_raw(response, source="forward"))
+
+
+def fail(forward: Forward, why: str, *, rcode: int = wire.SERVFAIL) -> "bytes | Forward | None":
+    """What follows when no upstream answered."""
+    return forward.resume(m.failure(why, code=wire.EDE_NO_REACHABLE, rcode=rcode, source="forward"))

@@ -222,9 +222,11 @@ def _add_glue(names: Names, writer: Writer, answers: list[tuple[bytes, Rec]]) ->
     return count
 
 
-def fit_reply(query: Query, tail: Tail, limit: int, *, ede: tuple[int, str] | None = None) -> bytes:
+def fit_reply(
+    query: Query, tail: Tail, limit: int, *, ede: tuple[int, str] | None = None, options: bytes = b""
+) -> bytes:
     """The whole reply in at most ``limit`` bytes: cut at a record boundary where necessary (rule 5)."""
-    opt = wire.opt_record(query, ede=ede)
+    opt = wire.opt_record(query, ede=ede, more=options)
     room = limit - 12 - len(query.question) - len(opt)
     answers, authority, additional = tail.counts
     flags, body = tail.flags, tail.body

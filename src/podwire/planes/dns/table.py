@@ -9,10 +9,13 @@ Rules:
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from podwire.planes.dns import wire
 from podwire.planes.dns.render import AAAA, MAX_TURNS, SRV, A, Rec, Tail, render_answer
+
+KEPT_TYPES = frozenset((*wire.TYPES.values(), 65))
+"""Tails of these types are kept (65 is HTTPS, which browsers ask for); others are made anew: there are 65,536 types."""
 
 
 class Meta(NamedTuple):
@@ -24,6 +27,10 @@ class Meta(NamedTuple):
     pods_ttl: int
     serial: int
     upstreams: tuple[str, ...]
+    fallthrough: tuple[str, ...] | None = None
+    """Zones whose unknown names go to the upstreams; None: the reverse zones."""
+    config: list[Any] | None = None
+    """Server blocks as plain values; None: the zone and the upstreams."""
 
 
 WireRecord = tuple[str, str, int, str]
@@ -48,6 +55,8 @@ class Table:
         domain = wire.encode_name(meta.domain)
         self._service_suffix, self._pod_suffix = b"\3svc" + domain, b"\3pod" + domain
         self._reverse = frozenset(map(wire.encode_name, meta.reverse))
+        fallthrough = meta.reverse if meta.fallthrough is None else meta.fallthrough
+        self._open = frozenset(map(wire.encode_name, fallthrough))
         self._zones = {domain, *self._reverse}
         self._namespaces = frozenset(n.encode() for n in meta.namespaces)
         self._settle(())
@@ -105,7 +114,7 @@ class Table:
         tail, turns = rendered
         more = (render_answer(self, name, rtype, turn=turn) for turn in range(1, min(turns, MAX_TURNS)))
         tails = (tail, *(m[0] for m in more if m is not None))
-        if key in self._names and keeps_case:
+        if key in self._names and keeps_case and rtype in KEPT_TYPES:
             self._tails.setdefault(key, {})[rtype] = tails
             if tail.linked:
                 self._linked.add(key)
@@ -127,8 +136,8 @@ class Table:
         return next((rest for _, rest in wire.suffixes_of(key) if rest in self._zones), None)
 
     def falls_through(self, zone: bytes) -> bool:
-        """Reverse zones fall through while there is an upstream."""
-        return zone in self._reverse and bool(self.meta.upstreams)
+        """Some zones fall through while there is an upstream."""
+        return zone in self._open and bool(self.meta.upstreams)
 
     def _find_derived(self, key: bytes) -> tuple[Rec, ...]:
         rests = [rest for _, rest in wire.suffixes_of(key)]

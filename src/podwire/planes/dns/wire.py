@@ -59,6 +59,11 @@ class Query(NamedTuple):
         """The name as sent, uncompressed."""
         return self.question[:-4]
 
+    def replaced(self, question: bytes) -> "Query":
+        """The same client's question about something else."""
+        rtype, rclass = int.from_bytes(question[-4:-2], "big"), int.from_bytes(question[-2:], "big")
+        return self._replace(question=question, key=question[:-4].lower(), rtype=rtype, rclass=rclass)
+
 
 def encode_name(text: str) -> bytes:
     """Uncompressed wire form of a dotted name, case kept. Raises :class:`ValueError` when it is no DNS name."""
@@ -172,21 +177,44 @@ def header_only(packet: bytes, rcode: int) -> bytes:
     return packet[:2] + flags.to_bytes(2, "big") + bytes(8)
 
 
-def udp_limit(query: Query) -> int:
+def udp_limit(query: Query, ours: int = OUR_SIZE) -> int:
     """How long a reply over UDP may be: what the client takes, at least 512, at most ours (rule 6 of section 6)."""
-    return max(512, min(query.size, OUR_SIZE)) if query.edns else 512
+    return max(512, min(query.size, ours)) if query.edns else 512
 
 
-def opt_record(query: Query, *, rcode: int = 0, ede: tuple[int, str] | None = None) -> bytes:
-    """Our OPT record, with an extended error when there is something to say; empty when the query had none."""
+def opt_record(query: Query, *, rcode: int = 0, ede: tuple[int, str] | None = None, more: bytes = b"") -> bytes:
+    """Our OPT record, with an extended error when there is something to say and ``more`` options; empty when the
+    query had none."""
     if not query.edns:
         return b""
-    options = b""
+    options = more
     if ede is not None:
         text = ede[1].encode()[:200]
-        options = b"\0\x0f" + (2 + len(text)).to_bytes(2, "big") + ede[0].to_bytes(2, "big") + text
+        options += b"\0\x0f" + (2 + len(text)).to_bytes(2, "big") + ede[0].to_bytes(2, "big") + text
     flags = b"\x80\0" if query.dnssec_ok else b"\0\0"
     return _OPT_FIXED + bytes((rcode >> 4, 0)) + flags + len(options).to_bytes(2, "big") + options
+
+
+def build_request(query: Query, *, recursion: bool = True) -> bytes:
+    """A message with this question for an upstream: EDNS with our size when the query has it, the client's DO."""
+    flags = (RD if recursion else 0) | (query.flags & 0x10)
+    opt = opt_record(query)
+    head = b"\0\0" + flags.to_bytes(2, "big") + b"\0\1\0\0\0\0" + (b"\0\1" if opt else b"\0\0")
+    return head + query.question + opt
+
+
+def has_option(packet: bytes, code: int) -> bool:
+    """Whether a well-formed query has an EDNS option."""
+    at = skip_name(packet, 12, pointers=False) + 4
+    while at < len(packet):
+        end = skip_name(packet, at, pointers=True)
+        data, after = end + 10, end + 10 + int.from_bytes(packet[end + 8 : end + 10], "big")
+        while packet[end + 1] == OPT and data < after:
+            if packet[data : data + 2] == code.to_bytes(2, "big"):
+                return True
+            data += 4 + int.from_bytes(packet[data + 2 : data + 4], "big")
+        at = after
+    return False
 
 
 def message(query: Query, flags: int, counts: tuple[int, int, int], body: bytes) -> bytes:

@@ -1,0 +1,161 @@
+"""The configuration that the driver sends, as chains of plugins and pools of upstreams.
+
+The configuration is ``podwire.plan.DnsConfig`` as plain values; see there for what each field means. Without a
+configuration the server answers its zone and asks the plan's upstreams.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from podwire.planes.dns import plugins_answer as answer
+from podwire.planes.dns import plugins_change as change
+from podwire.planes.dns import plugins_watch as watch
+from podwire.planes.dns import wire
+from podwire.planes.dns.chain import Ask, Next, Plugin, Router, Served, link, refuse
+from podwire.planes.dns.plugins_cache import Cache
+from podwire.planes.dns.plugins_forward import Forward
+from podwire.planes.dns.table import Table
+
+Options = dict[str, Any]
+BARE_FORWARD: Options = {
+    "plugin": "forward", "zone": "", "excepts": (), "next_rcodes": (), "policy": "sequential", "max_concurrent": 1000,
+    "max_fails": 0, "force_tcp": False, "read_seconds": 0, "failfast": False, "health_seconds": 0.5,
+    "health_recursion": True, "health_name": "",
+}  # fmt: skip
+
+
+class Surroundings(NamedTuple):
+    """What plugins need from the server."""
+
+    table: Callable[[], Table | None]
+    spawn: Callable[[Ask], None]
+    say: Callable[[str, str], None]
+    clock: Callable[[], float]
+    token: bytes
+    hostname: str
+
+
+class Built(NamedTuple):
+    """A configuration ready to serve."""
+
+    router: Router
+    pools: tuple[Options, ...]
+    caches: tuple[Cache, ...]
+    hosts: tuple[answer.Hosts, ...]
+    loops: tuple[tuple[watch.Loop, Next], ...]
+    lameduck_seconds: float
+    enabled: frozenset[str]
+
+
+def bare_config(upstreams: tuple[str, ...]) -> list[Options]:
+    """What a plan without a Corefile means."""
+    plugins: list[Options] = [{"plugin": "loadbalance", "prefer": ()}, {"plugin": "kubernetes"}]
+    plugins.append({**BARE_FORWARD, "upstreams": upstreams})
+    return [{"zones": [""], "plugins": plugins}]
+
+
+def build(blocks: list[Options], near: Surroundings) -> Built:
+    """Chains of all blocks. Raises :class:`ValueError` for what cannot be built."""
+    builder = _Builder(near)
+    served = [builder.block(block) for block in blocks]
+    builder.router.serve_blocks(served)
+    return Built(
+        builder.router,
+        tuple(builder.pools),
+        tuple(builder.caches),
+        tuple(builder.hosts),
+        tuple(builder.loops),
+        builder.lameduck,
+        frozenset(name for block in served for name in block.plugins),
+    )
+
+
+class _Builder:
+    def __init__(self, near: Surroundings) -> None:
+        self.near = near
+        self.router = Router(())
+        self.pools: list[Options] = []
+        self.caches: list[Cache] = []
+        self.hosts: list[answer.Hosts] = []
+        self.loops: list[tuple[watch.Loop, Next]] = []
+        self.lameduck = 0.0
+
+    def block(self, block: Options) -> Served:
+        zones = tuple(map(wire.encode_name, block["zones"]))
+        made: list[Plugin] = []
+        loops: list[tuple[watch.Loop, int]] = []
+        bufsize = wire.OUR_SIZE
+        for options in block["plugins"]:
+            plugin = self._plugin(options, zones)
+            if plugin is not None:
+                made.append(plugin)
+            if isinstance(plugin, change.Bufsize):
+                bufsize = plugin.size
+            if isinstance(plugin, watch.Loop):
+                loops.append((plugin, len(made)))
+        self.loops.extend((loop, link(made[place:]) if made[place:] else refuse) for loop, place in loops)
+        names = tuple(dict.fromkeys(o["plugin"] for o in block["plugins"]))
+        return Served(zones, link(made), names, bufsize)
+
+    def _plugin(self, options: Options, zones: tuple[bytes, ...]) -> Plugin | None:
+        near, kind = self.near, options["plugin"]
+        own = tuple(map(wire.encode_name, options["zones"])) if "zones" in options else zones
+        match kind:
+            case "ready" | "prometheus":
+                return None
+            case "health":
+                self.lameduck = float(options["lameduck_seconds"])
+                return None
+            case "kubernetes":
+                return answer.Kubernetes(near.table, self.router.serve)
+            case "hosts":
+                made = answer.Hosts(own, options["entries"], ttl=options["ttl"], reverse=options["reverse"])
+                made.fallthrough = _zones(options["fallthrough"])
+                self.hosts.append(made)
+                return made
+            case "template":
+                return answer.Template(options, own, _zones(options["fallthrough"]))
+            case "forward":
+                self.pools.append(options)
+                return Forward(options, len(self.pools) - 1)
+            case "cache":
+                self.caches.append(Cache(options, own, near.spawn))
+                return self.caches[-1]
+            case _:
+                return self._small(kind, options, own)
+
+    def _small(self, kind: str, options: Options, zones: tuple[bytes, ...]) -> Plugin:
+        near = self.near
+        match kind:
+            case "errors":
+                return watch.Errors([(s, p) for s, p in options["consolidate"]], near.say, near.clock)
+            case "log":
+                return watch.Log(options, tuple(map(wire.encode_name, options["names"])), near.say, near.clock)
+            case "acl":
+                return watch.Acl(zones, options["rules"])
+            case "loop":
+                return watch.Loop(near.token, near.say)
+            case "any":
+                return answer.AnyType()
+            case "chaos":
+                return answer.Chaos(options["version"], list(options["authors"]), near.hostname)
+            case "whoami":
+                return answer.Whoami()
+            case "rewrite":
+                return change.Rewrite(options["rules"])
+            case "dns64":
+                flags = {key: options[key] for key in ("translate_all", "allow_ipv4")}
+                return change.Dns64(options["prefix"], **flags)
+            case "minimal":
+                return change.Minimal()
+            case "loadbalance":
+                return change.LoadBalance(list(options["prefer"]))
+            case "nsid":
+                return change.Nsid(options["data"])
+            case "bufsize":
+                return change.Bufsize(options["size"])
+        raise ValueError(f"plugin {kind} is not known to this server")
+
+
+def _zones(names: list[str] | None) -> tuple[bytes, ...] | None:
+    return None if names is None else tuple(map(wire.encode_name, names))
