@@ -1,0 +1,97 @@
+"""Workload controllers as kubectl sees them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from podwire.testing.process import RunningPodwire, eventually, running_podwire
+
+pytestmark = [pytest.mark.compat, pytest.mark.kernel, pytest.mark.xdist_group("workloads")]
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RunningPodwire]:
+    with running_podwire() as running:
+        yield running
+
+
+@pytest.fixture
+def space(cluster: RunningPodwire) -> Iterator[str]:
+    name = f"t-{uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def workload(kind: str, space: str, **spec: Any) -> Json:
+    container = {"name": "main", "image": "example.com/app:1", "ports": [{"containerPort": 8080}]}
+    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [container]}}
+    meta = {"name": "x", "namespace": space}
+    body = {"selector": {"matchLabels": {"app": "x"}}, "template": template, **spec}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": meta, "spec": body}
+
+
+def create(cluster: RunningPodwire, value: Json) -> None:
+    cluster.kubectl("create", "-f", "-", text_input=json.dumps(value))
+
+
+def pods(cluster: RunningPodwire, space: str) -> list[Json]:
+    found: list[Json] = cluster.get("pods", "-n", space)["items"]
+    return [p for p in found if "deletionTimestamp" not in p["metadata"]]
+
+
+def image(cluster: RunningPodwire, kind: str, space: str) -> str:
+    return str(cluster.get(kind, "x", "-n", space)["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [("Deployment", {"replicas": 2}), ("StatefulSet", {"replicas": 2, "serviceName": "x"}), ("DaemonSet", {})],
+)
+def test_rollouts(cluster: RunningPodwire, space: str, kind: str, spec: Json) -> None:
+    name = f"{kind.lower()}/x"
+    run = ("rollout", "-n", space)
+    create(cluster, workload(kind, space, **spec))
+    assert "success" in cluster.kubectl(*run, "status", name, "--timeout=50s") or kind == "StatefulSet"
+    cluster.kubectl("set", "image", name, "main=example.com/app:2", "-n", space)
+    cluster.kubectl(*run, "status", name, "--timeout=50s")
+    history = cluster.kubectl(*run, "history", name)
+    assert [line.split()[0] for line in history.splitlines()[2:] if line.strip()] == ["1", "2"]
+    assert "example.com/app:1" in cluster.kubectl(*run, "history", name, "--revision=1")
+    assert "rolled back" in cluster.kubectl(*run, "undo", name)
+    cluster.kubectl(*run, "status", name, "--timeout=50s")
+    assert image(cluster, kind, space) == "example.com/app:1"
+    assert {p["spec"]["containers"][0]["image"] for p in pods(cluster, space)} == {"example.com/app:1"}
+    history = cluster.kubectl(*run, "history", name)
+    assert [line.split()[0] for line in history.splitlines()[2:] if line.strip()] == ["2", "3"]
+    assert "restarted" in cluster.kubectl(*run, "restart", name)
+    cluster.kubectl(*run, "status", name, "--timeout=50s")
+    assert all("kubectl.kubernetes.io/restartedAt" in p["metadata"]["annotations"] for p in pods(cluster, space))
+
+
+def test_a_paused_deployment_waits(cluster: RunningPodwire, space: str) -> None:
+    create(cluster, workload("Deployment", space, replicas=1))
+    cluster.kubectl("rollout", "-n", space, "status", "deploy/x", "--timeout=50s")
+    assert "paused" in cluster.kubectl("rollout", "-n", space, "pause", "deploy/x")
+    cluster.kubectl("set", "image", "deploy/x", "main=example.com/app:2", "-n", space)
+    eventually(lambda: cluster.get("deploy", "x", "-n", space), lambda d: d["status"]["observedGeneration"] == 3)
+    assert len(cluster.get("rs", "-n", space)["items"]) == 1
+    assert "resumed" in cluster.kubectl("rollout", "-n", space, "resume", "deploy/x")
+    cluster.kubectl("rollout", "-n", space, "status", "deploy/x", "--timeout=50s")
+    assert len(cluster.get("rs", "-n", space)["items"]) == 2
+
+
+def test_a_daemon_set_is_on_every_node(cluster: RunningPodwire, space: str) -> None:
+    create(cluster, workload("DaemonSet", space))
+    cluster.kubectl("rollout", "-n", space, "status", "ds/x", "--timeout=50s")
+    nodes = {n["metadata"]["name"] for n in cluster.get("nodes")["items"]}
+    assert {p["spec"]["nodeName"] for p in pods(cluster, space)} == nodes
+    table = cluster.kubectl("get", "ds", "x", "-n", space, "--no-headers").split()
+    assert table[:7] == ["x", "2", "2", "2", "2", "2", "<none>"]
+    revision = cluster.kubectl("get", "controllerrevisions", "-n", space, "--no-headers").split()
+    assert revision[1:3] == ["daemonset.apps/x", "1"]
+    assert "updateStrategy" in cluster.kubectl("explain", "ds.spec")
