@@ -47,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_simple(commands)
     _add_exec(commands)
     _add_trace(commands)
+    _add_flows(commands)
     return parser
 
 
@@ -135,3 +136,15 @@ def _add_trace(commands: Commands) -> None:
     parser.add_argument("--kubeconfig", type=Path, help="ask any cluster")
     _add_output(parser)
     parser.set_defaults(run=trace.run)
+
+
+def _add_flows(commands: Commands) -> None:
+    from podwire.cli import flows
+
+    parser = commands.add_parser("flows", help="connections policies denied and let through, by rule, as they happen")
+    _add_name(parser)
+    parser.add_argument("--denied", action="store_true", help="only what was denied")
+    parser.add_argument("--once", action="store_true", help="print what was recorded so far and end")
+    parser.add_argument("--counts", action="store_true", help="packets by rule instead, since the cluster came up")
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the answer")
+    parser.set_defaults(run=flows.run)

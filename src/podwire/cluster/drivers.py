@@ -61,7 +61,7 @@ async def drive_packets(
     stack.push_async_callback(dns.close)
     runtime = NodeRuntime(engine.report, state_dir=home.path)
     stack.push_async_callback(runtime.close)
-    nft = NftDriver(engine.report, cluster=settings.cluster)
+    nft = NftDriver(engine.report, cluster=settings.cluster, run_dir=home.run)
     stack.push_async_callback(nft.close)
     sync = SyncState()
     health = ProxyHealthDriver(

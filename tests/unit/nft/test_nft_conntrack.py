@@ -3,8 +3,9 @@
 import socket
 import struct
 
-from podwire.planes.nft.conntrack import Flow, _parse_flow, _split_attributes, _split_messages, select_stale
+from podwire.planes.nft.conntrack import Flow, _parse_flow, select_stale
 from podwire.planes.nft.tables import UdpFlows
+from podwire.planes.nft.wire import split_attributes, split_messages
 
 DNS = UdpFlows(frozenset({("10.96.0.10", 53)}), 30053, frozenset({("10.244.0.2", 53)}))
 
@@ -38,7 +39,7 @@ def tuple_of(source: str, destination: str, ports: tuple[int, int], protocol: in
 def test_entries_are_read_from_both_tuples() -> None:
     original = tuple_of("10.244.0.7", "10.96.0.10", (4000, 53))
     reply = tuple_of("10.244.0.2", "10.244.0.7", (5353, 4000))
-    attributes = dict(_split_attributes(attribute(1 | 0x8000, original) + attribute(2 | 0x8000, reply)))
+    attributes = dict(split_attributes(attribute(1 | 0x8000, original) + attribute(2 | 0x8000, reply)))
     assert list(_parse_flow(attributes)) == [Flow(("10.96.0.10", 53), ("10.244.0.2", 5353), original)]
 
 
@@ -50,4 +51,4 @@ def test_other_protocols_are_passed_over() -> None:
 
 def test_messages_are_split_by_their_lengths() -> None:
     data = b"".join(struct.pack("=IHHII", 16 + len(body), 3, 0, 0, 0) + body for body in (b"", b"abcd"))
-    assert [body for _, body in _split_messages(data)] == [b"", b"abcd"]
+    assert [body for _, body in split_messages(data)] == [b"", b"abcd"]

@@ -19,16 +19,22 @@ import msgspec
 from podwire.base import PodwireError
 from podwire.planes.nft.netns import run_in_netns
 from podwire.planes.nft.tables import UdpFlows
+from podwire.planes.nft.wire import (
+    ACK,
+    DONE,
+    DUMP,
+    ERROR,
+    NETLINK_NETFILTER,
+    REQUEST,
+    make_message,
+    parse_tuple,
+    split_attributes,
+    split_messages,
+)
 
-NETLINK_NETFILTER = 12
 _GET = 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
 _DELETE = 1 << 8 | 2
-_REQUEST, _ACK, _DUMP = 1, 4, 0x300
-_ERROR, _DONE = 2, 3
 _TUPLE_ORIG, _TUPLE_REPLY = 1, 2
-_TUPLE_IP, _TUPLE_PROTO = 1, 2
-_V4_SRC, _V4_DST = 1, 2
-_PROTO_NUM, _SRC_PORT, _DST_PORT = 1, 2, 3
 _TIMEOUT_SECONDS = 5
 
 
@@ -78,60 +84,32 @@ def _open() -> socket.socket:
     return connection
 
 
-def _message(kind: int, flags: int, body: bytes) -> bytes:
-    """A netlink header, an nfgenmsg for IPv4, and attributes."""
-    return struct.pack("=IHHII", 20 + len(body), kind, flags, 1, 0) + struct.pack("=BBH", socket.AF_INET, 0, 0) + body
-
-
 def _list_udp(connection: socket.socket) -> list[Flow]:
-    connection.send(_message(_GET, _REQUEST | _DUMP, b""))
+    connection.send(make_message(_GET, REQUEST | DUMP))
     flows: list[Flow] = []
     while True:
         data = connection.recv(1 << 17)
-        for kind, body in _split_messages(data):
-            if kind == _DONE:
+        for kind, body in split_messages(data):
+            if kind == DONE:
                 return flows
-            if kind == _ERROR:
+            if kind == ERROR:
                 raise OSError(-struct.unpack_from("=i", body)[0], "the kernel refused to list conntrack entries")
-            flows += _parse_flow(dict(_split_attributes(body[4:])))
+            flows += _parse_flow(dict(split_attributes(body[4:])))
 
 
 def _delete(connection: socket.socket, flow: Flow) -> None:
     """A flow that went away by itself meanwhile is success."""
     body = struct.pack("=HH", len(flow.raw) + 4, _TUPLE_ORIG | 0x8000) + flow.raw
-    connection.send(_message(_DELETE, _REQUEST | _ACK, body))
-    for kind, answer in _split_messages(connection.recv(1 << 16)):
-        code = -struct.unpack_from("=i", answer)[0] if kind == _ERROR else 0
+    connection.send(make_message(_DELETE, REQUEST | ACK, body))
+    for kind, answer in split_messages(connection.recv(1 << 16)):
+        code = -struct.unpack_from("=i", answer)[0] if kind == ERROR else 0
         if code not in (0, 2):  # ENOENT
             raise OSError(code, "the kernel refused to delete a conntrack entry")
 
 
-def _split_messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= 16:
-        length, kind = struct.unpack_from("=IH", data)
-        yield kind, data[16:length]
-        data = data[(length + 3) & ~3 :]
-
-
-def _split_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        yield kind & 0x3FFF, data[4:length]
-        data = data[(length + 3) & ~3 :]
-
-
 def _parse_flow(attributes: dict[int, bytes]) -> Iterator[Flow]:
-    original, reply = attributes.get(_TUPLE_ORIG, b""), attributes.get(_TUPLE_REPLY, b"")
-    destination, answerer = _parse_end(original, _V4_DST, _DST_PORT), _parse_end(reply, _V4_SRC, _SRC_PORT)
-    if destination is not None and answerer is not None:
-        yield Flow(destination, answerer, original)
-
-
-def _parse_end(data: bytes, address_attribute: int, port_attribute: int) -> tuple[str, int] | None:
-    """Address and port of one end of a tuple; None when it is not UDP over IPv4."""
-    parts = dict(_split_attributes(data))
-    address = dict(_split_attributes(parts.get(_TUPLE_IP, b"")))
-    protocol = dict(_split_attributes(parts.get(_TUPLE_PROTO, b"")))
-    if protocol.get(_PROTO_NUM) != bytes([socket.IPPROTO_UDP]) or address_attribute not in address:
-        return None
-    return socket.inet_ntoa(address[address_attribute]), int.from_bytes(protocol[port_attribute], "big")
+    raw = attributes.get(_TUPLE_ORIG, b"")
+    original, reply = parse_tuple(raw), parse_tuple(attributes.get(_TUPLE_REPLY, b""))
+    if original is not None and reply is not None and original.protocol == "UDP":
+        asked = (original.destination, original.destination_port)
+        yield Flow(asked, (reply.source, reply.source_port), raw)

@@ -11,6 +11,7 @@ Rules:
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from podwire.base import PodwireError
 from podwire.plan import PlaneFact, PolicyPod, Report, ServicePort, digest, node_netns
@@ -18,6 +19,7 @@ from podwire.planes.nft.agent import NodeAgent, Outcome
 from podwire.planes.nft.nftlib import Session, load_library, open_session
 from podwire.planes.nft.render import Renderer
 from podwire.planes.nft.tables import NftPlan, NodeTables
+from podwire.planes.nft.watch import Watch
 
 _RETRY_FIRST_SECONDS = 0.01
 _RETRY_LAST_SECONDS = 0.5
@@ -26,8 +28,8 @@ _RETRY_LAST_SECONDS = 0.5
 class NftDriver:
     """Executes :class:`NftPlan` in the kernel of this machine (a :class:`podwire.plan.Driver`)."""
 
-    def __init__(self, report: Report, *, cluster: str) -> None:
-        """Nothing is loaded or opened before the first apply."""
+    def __init__(self, report: Report, *, cluster: str, run_dir: Path | None = None) -> None:
+        """Nothing is loaded or opened before the first apply. ``run_dir``: where watchers of flows connect."""
         self._report = report
         self._cluster = cluster
         self._renderer = Renderer()
@@ -38,6 +40,7 @@ class NftDriver:
         self._retries: dict[str, asyncio.Task[None]] = {}
         self._open: Callable[[str], Session] | None = None
         self._turn = asyncio.Lock()
+        self._watch = Watch(report, cluster=cluster, run_dir=run_dir)
 
     async def apply(self, plan: NftPlan) -> None:
         """Make every node's kernel equal to ``plan``.
@@ -49,6 +52,7 @@ class NftDriver:
             tables, applied = await asyncio.to_thread(self._prepare, plan)
             await self._drop_nodes(self._agents.keys() - tables.keys())
             self._tables = tables
+            await self._watch.load(plan)  # before the kernel decides by it: the first denial resolves too
             for name in tables:
                 if name not in self._agents:
                     self._agents[name] = NodeAgent(node_netns(self._cluster, name), self._session)
@@ -56,10 +60,12 @@ class NftDriver:
             for error in errors:
                 if error is not None:
                     raise error
+            await self._watch.open_ears()
 
     async def close(self) -> None:
         """Remove our tables from every node that still exists."""
         async with self._turn:
+            await self._watch.close()
             await self._drop_nodes(self._agents.keys() | set())
             self._tables = {}
             self._renderer = Renderer()
@@ -95,6 +101,7 @@ class NftDriver:
                         return
                     outcome = await asyncio.to_thread(self._agents[name].sync, self._tables[name])
                     self._tell(name, outcome, self._digests.known)
+                    await self._watch.open_ears()
                 if not outcome.absent:
                     return
         except PodwireError as error:

@@ -154,8 +154,8 @@ table ip podwire-np {
 
 _LOOK = """\
   chain denied-$WAY {
-    log prefix "podwire-np $WAY" group 41 snaplen 96
-    drop
+    ct status dnat log prefix "podwire-np $WAY nat" group 41 snaplen 96 drop
+    log prefix "podwire-np $WAY" group 41 snaplen 96 drop
   }
   chain look-$WAY {
     meta mark set 0

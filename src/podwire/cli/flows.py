@@ -1,0 +1,69 @@
+"""``podwire flows``: what was denied and let through, by which policy and field, from a running cluster."""
+
+import argparse
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from podwire.base import EnvironmentUnfit
+from podwire.cluster.home import ClusterHome
+
+Json = dict[str, Any]
+
+
+def run(args: argparse.Namespace) -> int:
+    """0; ends with the cluster, with ``--once``, or with Ctrl-C."""
+    home = ClusterHome(args.name)
+    if home.pid() is None:
+        raise EnvironmentUnfit(f"cluster {args.name!r} is not running: podwire up --name {args.name}")
+    ask = {
+        "what": "counts" if args.counts else "records",
+        "denied": args.denied,
+        "follow": not (args.counts or args.once),
+    }
+    for value in _answers(home.run / "flows.sock", ask):
+        if args.output == "json":
+            print(json.dumps(value), flush=True)
+        else:
+            print(format_count(value) if args.counts else format_record(value), flush=True)
+    return 0
+
+
+def _answers(path: Path, ask: Json) -> Iterator[Json]:
+    connection = socket.socket(socket.AF_UNIX)
+    with connection:
+        try:
+            connection.connect(str(path))
+        except OSError as error:
+            raise EnvironmentUnfit(
+                f"no flows from {path}: {error} (simulated clusters carry no packets; else see podwire.log)"
+            ) from error
+        connection.sendall(json.dumps(ask).encode() + b"\n")
+        for line in connection.makefile("rb"):
+            if line.strip():
+                yield json.loads(line)
+
+
+def format_record(value: Json) -> str:
+    """One line: time, verdict, ends, and why."""
+    from datetime import UTC, datetime
+
+    at = datetime.fromtimestamp(value["at"], UTC).strftime("%H:%M:%S.%f")[:-3]
+    service = f" via {value['service']}" if value["service"] else ""
+    ends = f"{_end(value['source'], port=False)} -> {_end(value['destination'])}/{value['protocol']}{service}"
+    why = value["text"] or "by " + ", ".join(value["rules"])
+    if value["text"] and value["rules"]:
+        why += f" [{', '.join(value['rules'])}]"
+    return f"{at} {value['verdict']:<8} {value['direction']:<7} {value['node']} {ends}: {why}"
+
+
+def _end(value: Json, *, port: bool = True) -> str:
+    name = value["name"] or value["address"]
+    return f"{name}:{value['port']}" if port and value["port"] else str(name)
+
+
+def format_count(value: Json) -> str:
+    """One line: packets, verdict, direction, rule."""
+    return f"{value['packets']:>8} {value['verdict']:<8} {value['direction']:<7} {value['rule'] or '(no policy)'}"
