@@ -22,15 +22,15 @@ Json = dict[str, Any]
 class Kinds:
     """The rows. One for each server."""
 
-    def __init__(self, rows: Iterable[Kind] = (*KINDS.values(),)) -> None:
-        """The built-in rows."""
+    def __init__(self, rows: Iterable[Kind] | None = None) -> None:
+        """The rows of ``podwire.kube``, unless others are given."""
         self._rows: list[Kind] = []
         self._meanings: dict[str, Meaning] = {}
         self._paths: dict[tuple[str, str, str], Kind] = {}
         self._types: dict[tuple[str, str], Kind] = {}
         self._stored: dict[str, Kind] = {}
         self.generation = 0
-        self._replace([*rows])
+        self._replace([*(KINDS.values() if rows is None else rows)])
 
     def at(self, group: str, version: str, plural: str) -> Kind | None:
         """The row of a path ``/apis/<group>/<version>/<plural>``; core has an empty group."""

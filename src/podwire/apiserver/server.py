@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -26,18 +26,23 @@ from podwire.apiserver.bootstrap import bootstrap
 from podwire.apiserver.chance import Chance, RealChance
 from podwire.apiserver.events import expire_events
 from podwire.apiserver.history import EventType, Feed
+from podwire.apiserver.kinds import Kinds
 from podwire.apiserver.kubeconfig import Kubeconfig
 from podwire.apiserver.objects import Objects, key_of
 from podwire.apiserver.pki import Pki
+from podwire.apiserver.rbac import Authorizer
 from podwire.apiserver.reaper import DeleteOptions
+from podwire.apiserver.reviews import REVIEWS
 from podwire.apiserver.status import bad_request
 from podwire.apiserver.store import Store
 from podwire.apiserver.verbs import Verbs, WriteOptions
 from podwire.base import EnvironmentUnfit
-from podwire.kube.registry import Kind
+from podwire.kube.registry import KINDS, Kind
 
 if TYPE_CHECKING:
     from aiohttp.web import Server
+
+    from podwire.apiserver.http.app import Gate
 
 Json = dict[str, Any]
 
@@ -66,6 +71,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str = "podwire"
     domain: str = "cluster.local"
     token: str = ""
+    authorization: Literal["RBAC", "AlwaysAllow"] = "RBAC"
     namespace_delay_seconds: float = 1.0
     """How long the content of a deleted namespace stays."""
 
@@ -117,8 +123,11 @@ class ApiServer:
             raise
 
     async def _serve(self, pki: Pki | None) -> None:
-        objects = Objects(self.store, Allocator(self.settings.service_cidr, self._chance.pick))
+        allocator = Allocator(self.settings.service_cidr, self._chance.pick)
+        objects = Objects(self.store, allocator, Kinds((*KINDS.values(), *REVIEWS)))
         self.verbs = Verbs(objects, self._chance, root_certificate=pki.ca.read_text() if pki else "")
+        self.authorizer = Authorizer(objects, always=self.settings.authorization == "AlwaysAllow")
+        self.verbs.guard = self.authorizer.guard
         if pki is not None:
             await self._listen(pki)
         bootstrap(self.verbs, self.settings.advertise, self.port or USUAL_PORT)
@@ -229,10 +238,9 @@ class ApiServer:
     async def _listen(self, pki: Pki) -> None:
         from aiohttp.web import Server
 
-        from podwire.apiserver.auth import Authenticator
         from podwire.apiserver.http.app import App
 
-        app = App(self.verbs, Authenticator(self.settings.token), chance=self._chance, owner=self)
+        app = App(self.verbs, self._gate(pki), owner=self)
         # handler_cancellation: a client that goes away ends its watch or stream at once.
         self._web = Server(app.handle, access_log=None, handler_cancellation=True, max_line_size=64 * 1024)
         context = _tls(pki)
@@ -242,6 +250,20 @@ class ApiServer:
             self.port = self._sockets[0].sockets[0].getsockname()[1]
         app.address = f"{self.settings.addresses[0]}:{self.port}"
         self._save_port()
+
+    def _gate(self, pki: Pki) -> "Gate":
+        from podwire.apiserver.auth import Authenticator
+        from podwire.apiserver.http.app import Gate
+        from podwire.apiserver.reviews import Reviews
+        from podwire.apiserver.tokens import Tokens
+
+        objects, chance = self.verbs.objects, self._chance
+        tokens = Tokens(pki.directory, f"https://kubernetes.default.svc.{self.settings.domain}", objects.get)
+        authenticator = Authenticator(
+            self.settings.token, tokens, permit=self.authorizer.permit, now=lambda: chance.now().timestamp()
+        )
+        reviews = Reviews(objects, self.authorizer, tokens, chance)
+        return Gate(authenticator, self.authorizer, reviews, tokens, chance)
 
     async def _bind(self, address: str, context: ssl.SSLContext) -> asyncio.Server:
         loop = asyncio.get_running_loop()

@@ -50,6 +50,7 @@ class Store:
         self._committed: dict[str, dict[str, Item]] = {}
         self._sorted: dict[str, list[str]] = {}
         self._feeds: set[Feed] = set()
+        self._changed: dict[str, int] = {}
         self._turn: _Turn | None = None
         self._turns: deque[_Turn] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -200,7 +201,7 @@ class Store:
             items[change.key] = change.item
         if change.type != "MODIFIED":
             self._sorted.pop(change.kind, None)
-        self.rv = change.item.rv
+        self.rv = self._changed[change.kind] = change.item.rv
         self.history.add(change, now)
         for feed in self._feeds:
             feed.push(change)
@@ -234,6 +235,10 @@ class Store:
             raise too_large(rv, self.rv)
         if rv < self.history.oldest:
             raise too_old(rv, self.history.oldest)
+
+    def revision_of(self, kind: str) -> int:
+        """When a kind changed last since the start; 0 when it did not."""
+        return self._changed.get(kind, 0)
 
     def kinds(self) -> list[str]:
         """Kinds that have objects."""

@@ -12,20 +12,25 @@ Rules:
 Spec: k8s staging/src/k8s.io/apiserver/pkg/registry/{rest,generic/registry}.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from podwire.apiserver.admission import admit, fill_namespace, needed_in_namespace
 from podwire.apiserver.chance import Chance, timestamp
+from podwire.apiserver.identity import User
 from podwire.apiserver.objects import Objects, key_of
 from podwire.apiserver.patching import By, apply_patch, track_update
+from podwire.apiserver.rbac import aggregate
 from podwire.apiserver.reaper import Deleted, DeleteOptions, Reaper
 from podwire.apiserver.status import already_exists, bad_request, cause, conflict, invalid, not_found
 from podwire.apiserver.strategy import bump_generation, prepare_create, prepare_update, same, with_meta
 from podwire.kube.registry import KINDS, Kind
 
 Json = dict[str, Any]
+Guard = Callable[[User, Kind, Json, Json | None], None]
+"""Refuses (403) what a user may not write although the verb is allowed."""
 
 CREATE_BY_PUT = frozenset({"Service", "Endpoints", "Event"})
 APPLY = "application/apply-patch+yaml"
@@ -39,6 +44,8 @@ class WriteOptions(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     field_validation: str = "Ignore"
     force: bool = False
+    user: User | None = None
+    """Who writes; None is podwire itself."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +66,7 @@ class Verbs:
         self._chance = chance
         self._root_certificate = root_certificate
         self.reaper = Reaper(objects, chance)
+        self.guard: Guard | None = None
 
     def create(self, kind: Kind, namespace: str, value: Json, options: WriteOptions) -> Outcome:
         """POST. Raises :class:`StatusError` 400, 403, 404 (no such namespace), 409 (exists), 422."""
@@ -76,10 +84,13 @@ class Verbs:
             self._check_fields(kind, value, None)
             value = self.objects.allocator.assign(key, value, None)
         self._check_fields(kind, value, None)
+        self._check_user(kind, value, None, options)
         value = self._track(kind, value, None, options=options, subresource="")
         if options.dry_run:
             return Outcome(value=value, rv=0, created=True, warnings=warnings)
         item = self.objects.put(kind.stored, key, value)
+        if kind.stored == "ClusterRole":
+            aggregate(self.objects)
         if kind.stored == "Namespace":
             self._furnish(name)
         self.reaper.after_create(kind, key, item.value)
@@ -144,7 +155,10 @@ class Verbs:
 
     def delete(self, kind: Kind, key: str, options: DeleteOptions) -> Deleted:
         """DELETE one object."""
-        return self.reaper.delete(kind, key, options)
+        deleted = self.reaper.delete(kind, key, options)
+        if kind.stored == "ClusterRole" and not options.dry_run:
+            aggregate(self.objects)
+        return deleted
 
     def bind(self, namespace: str, name: str, *, node: str, uid: str = "", dry_run: bool = False) -> Outcome:
         """POST to ``pods/binding``: put a pod on a node. Raises 404, 409 (another pod, or bound already), 422."""
@@ -245,11 +259,14 @@ class Verbs:
         self._check_fields(kind, new, old, subresource=subresource)
         if self.objects.kinds.meaning(kind).has_generation(kind):
             new = bump_generation(new, old)
+        self._check_user(kind, new, old, options)
         if options.dry_run:
             return Outcome(value=new, rv=0, warnings=warnings)
         removed = self.reaper.after_update(kind, key, self.objects.put(kind.stored, key, new).value)
         if removed is not None:
             return Outcome(value=removed.value, rv=removed.rv, warnings=warnings)
+        if kind.stored == "ClusterRole":
+            aggregate(self.objects)
         item = self.objects.store.head_item(kind.stored, key)
         assert item is not None
         return Outcome(value=item.value, rv=item.rv, warnings=warnings)
@@ -268,6 +285,10 @@ class Verbs:
         if errors:
             causes = [cause(error.reason, error.message, error.field) for error in errors]
             raise invalid(kind, new["metadata"].get("name", ""), causes)
+
+    def _check_user(self, kind: Kind, new: Json, old: Json | None, options: WriteOptions) -> None:
+        if self.guard is not None and options.user is not None:
+            self.guard(options.user, kind, new, old)
 
     def _now(self) -> str:
         return timestamp(self._chance.now())

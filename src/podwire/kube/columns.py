@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from podwire.kube import columns_batch, columns_core, columns_pod, columns_workload
+from podwire.kube import columns_batch, columns_core, columns_pod, columns_rbac, columns_workload
 from podwire.kube.columns_text import age
 
 Obj = dict[str, Any]
@@ -85,6 +85,11 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Parameters": "Object with further settings of the class.",
         "Data": "Number of keys.",
         "Secrets": "Number of Secrets the account may use.",
+        "Created At": "When it was made.",
+        "Role": "The role that is given.",
+        "Users": "Users that get it.",
+        "Groups": "Groups that get it.",
+        "ServiceAccounts": "ServiceAccounts that get it.",
         "Roles": "Roles of the node.",
         "Version": "Kubelet version of the node.",
         "Desired": "Pods wanted.",
@@ -123,6 +128,11 @@ _PLAIN: tuple[tuple[Column, ...], Cells] = (
 
 _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
     {
+        "ClusterRole": (_columns("Name Created_At"), columns_rbac.role),
+        "ClusterRoleBinding": (
+            _columns("Name Role Age | Users Groups ServiceAccounts"),
+            columns_rbac.binding,
+        ),
         "ConfigMap": (_columns("Name Data:integer Age"), columns_core.config_map),
         "ControllerRevision": (_columns("Name Controller Revision:integer Age"), columns_workload.controller_revision),
         "CronJob": (
@@ -175,6 +185,8 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
             _columns("Name Desired:integer Current:integer Ready:integer Age | Containers Images Selector"),
             columns_workload.replica_set,
         ),
+        "Role": (_columns("Name Created_At"), columns_rbac.role),
+        "RoleBinding": (_columns("Name Role Age | Users Groups ServiceAccounts"), columns_rbac.binding),
         "Secret": (_columns("Name Type Data:integer Age"), columns_core.secret),
         "Service": (_columns("Name Type Cluster-IP External-IP Port(s) Age | Selector"), columns_core.service),
         "ServiceAccount": (_columns("Name Secrets:integer Age"), columns_core.service_account),

@@ -201,6 +201,16 @@ def _network_policy(obj: Obj) -> Obj:
     return put(obj, "spec", spec if spec.get("policyTypes") else put(spec, "policyTypes", types))
 
 
+def _role_binding(obj: Obj) -> Obj:
+    reference = fill(obj.get("roleRef") or {}, {"apiGroup": _RBAC})
+    return each(put(obj, "roleRef", reference), "subjects", _subject) if "roleRef" in obj else obj
+
+
+def _subject(subject: Obj) -> Obj:
+    return fill(subject, {"apiGroup": _RBAC}) if subject.get("kind") in ("User", "Group") else subject
+
+
+_RBAC = "rbac.authorization.k8s.io"
 _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
     {
         "CronJob": _cron_job,
@@ -215,6 +225,8 @@ _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
         "Node": _node,
         "Pod": default_pod,
         "PriorityClass": _priority_class,
+        "ClusterRoleBinding": _role_binding,
+        "RoleBinding": _role_binding,
         "ReplicaSet": _replica_set,
         "Secret": _secret,
         "Service": _service,

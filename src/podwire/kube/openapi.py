@@ -30,6 +30,7 @@ _PACKAGES: Mapping[str, str] = MappingProxyType(
         "meta": _META,
         "networking": "io.k8s.api.networking.v1",
         "policy": "io.k8s.api.policy.v1",
+        "rbac": "io.k8s.api.rbac.v1",
         "scheduling": "io.k8s.api.scheduling.v1",
     }
 )

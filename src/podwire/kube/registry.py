@@ -18,6 +18,7 @@ from podwire.kube.meta import KubeObject
 from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy
 from podwire.kube.pods import Pod
 from podwire.kube.policy import PodDisruptionBudget
+from podwire.kube.rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 from podwire.kube.scheduling import PriorityClass
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -73,7 +74,7 @@ _ROWS = (
     Kind("Endpoints", "", "v1", "endpoints", Endpoints, True, ("ep",)),
     Kind("ConfigMap", "", "v1", "configmaps", ConfigMap, True, ("cm",)),
     Kind("Secret", "", "v1", "secrets", Secret),
-    Kind("ServiceAccount", "", "v1", "serviceaccounts", ServiceAccount, True, ("sa",)),
+    Kind("ServiceAccount", "", "v1", "serviceaccounts", ServiceAccount, True, ("sa",), (), ("token",)),
     Kind("Event", "", "v1", "events", Event, True, ("ev",)),
     Kind(
         "Deployment",
@@ -114,6 +115,10 @@ _ROWS = (
         ("status",),
     ),
     Kind("PriorityClass", "scheduling.k8s.io", "v1", "priorityclasses", PriorityClass, False, ("pc",)),
+    Kind("ClusterRole", "rbac.authorization.k8s.io", "v1", "clusterroles", ClusterRole, False),
+    Kind("ClusterRoleBinding", "rbac.authorization.k8s.io", "v1", "clusterrolebindings", ClusterRoleBinding, False),
+    Kind("Role", "rbac.authorization.k8s.io", "v1", "roles", Role),
+    Kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", RoleBinding),
     Kind("Lease", "coordination.k8s.io", "v1", "leases", Lease),
     Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", EndpointSlice),
     Kind("Ingress", "networking.k8s.io", "v1", "ingresses", Ingress, True, ("ing",), (), ("status",)),

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. Whoever has neither a client certificate of our CA nor a token is anonymous and may only see health and version.
+1. Whoever proves nothing is anonymous and may only see health and version. What others may do, RBAC says.
 2. Every refusal is a Status. A bug is logged with its trace and answered by 500 without details.
 3. Trailing slashes do not matter.
 """
@@ -11,18 +11,24 @@ import asyncio
 import logging
 from typing import Any, Protocol
 
+import msgspec
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from podwire.apiserver.auth import Authenticator
 from podwire.apiserver.chance import Chance
 from podwire.apiserver.http import discovery
 from podwire.apiserver.http.answer import encode, many, one, refuse, reply
-from podwire.apiserver.http.ask import Target, flag, parse_target, shape_of
+from podwire.apiserver.http.ask import USER, Target, dry_run, flag, parse_target, shape_of
+from podwire.apiserver.http.body import decode, read_bytes
 from podwire.apiserver.http.openapi import OpenApi
+from podwire.apiserver.http.permit import accesses_of, creation_of, path_access
 from podwire.apiserver.http.read import read_list, read_one
 from podwire.apiserver.http.watch import Order, Watcher
 from podwire.apiserver.http.write import Writer
+from podwire.apiserver.rbac import Authorizer
+from podwire.apiserver.reviews import REVIEWS, Reviews
 from podwire.apiserver.status import StatusError, internal, method_not_allowed, no_such_path
+from podwire.apiserver.tokens import Tokens
 from podwire.apiserver.verbs import Verbs
 from podwire.kube.scale import scale_of
 
@@ -51,16 +57,25 @@ class HasBackend(Protocol):
     backend: Any
 
 
+class Gate(msgspec.Struct, frozen=True):
+    """Who asks and what they may do."""
+
+    authenticator: Authenticator
+    authorizer: Authorizer
+    reviews: Reviews
+    tokens: Tokens
+    chance: Chance
+
+
 class App:
     """The whole HTTP side."""
 
-    def __init__(self, verbs: Verbs, authenticator: Authenticator, *, chance: Chance, owner: "HasBackend") -> None:
+    def __init__(self, verbs: Verbs, gate: Gate, *, owner: "HasBackend") -> None:
         """``owner.backend`` serves pod streams (log, exec, attach, port-forward)."""
         self._verbs = verbs
         self._store = verbs.objects.store
         self._kinds = verbs.objects.kinds
-        self._authenticator = authenticator
-        self._chance = chance
+        self._gate = gate
         self._owner = owner
         self.address = ""
         self._writer = Writer(verbs)
@@ -89,7 +104,9 @@ class App:
             return _health(request)
         if parts == ["version"]:
             return reply(encode(VERSION))
-        self._authenticator.check(request)
+        user = request[USER] = self._gate.authenticator.user_of(request)
+        if not _names_resource(parts):
+            self._gate.authorizer.permit(user, path_access(request, parts))
         match parts:
             case ["api", "v1", _, *_]:
                 return await self._resource(request, parse_target(self._kinds, "", "v1", parts[2:]))
@@ -101,12 +118,19 @@ class App:
                 return self._openapi.answer_v2(request)
             case ["openapi", "v3", *rest]:
                 return self._openapi.answer(request, rest)
+            case [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"]:
+                return self._issuer(parts)
             case []:
                 return reply(encode({"paths": self._paths()}))
             case _:
                 raise no_such_path()
 
     async def _resource(self, request: BaseRequest, target: Target) -> StreamResponse:
+        self._permit(request, target)
+        if target.kind in REVIEWS:
+            return await self._review(request, target)
+        if target.subresource == "token":
+            return await self._review(request, target)
         if target.subresource in STREAMS:
             return await self._stream(request, target)
         shape = shape_of(request.headers.get("Accept", ""))
@@ -128,7 +152,7 @@ class App:
         query, include = request.query, request.query.get("includeObject", "")
         shape = shape_of(request.headers.get("Accept", ""))
         if flag(query, "watch") and not target.subresource:
-            order = Order(target, query, shape, self._chance)
+            order = Order(target, query, shape, self._gate.chance)
             return await Watcher(self._store, order).serve(request)
         if not target.name:
             items, meta = read_list(self._store, target, query)
@@ -142,6 +166,40 @@ class App:
                 return reply(encode(scale_of(item.value)))
             case _:
                 raise method_not_allowed()
+
+    def _permit(self, request: BaseRequest, target: Target) -> None:
+        authorizer, user = self._gate.authorizer, request[USER]
+        for access in accesses_of(request, target):
+            authorizer.permit(user, access)
+        creates = request.method == "PUT" or (request.method == "PATCH" and "apply" in request.content_type)
+        if creates and not target.subresource and self._store.get(target.kind.stored, target.key) is None:
+            authorizer.permit(user, creation_of(request, target))
+
+    async def _review(self, request: BaseRequest, target: Target) -> Response:
+        """A question, or a token: nothing is stored."""
+        if request.method != "POST" or (target.name and not target.subresource):
+            raise method_not_allowed()
+        value, _ = decode(await read_bytes(request), request.headers.get("Content-Type", ""))
+        dry = dry_run(request.query.getall("dryRun", []))
+        if target.subresource:
+            answer = self._gate.reviews.request_token(target.namespace, target.name, value, dry_run=dry)
+        else:
+            answer = self._gate.reviews.answer(target.kind, target.namespace, value, request[USER])
+        return reply(encode(answer), 201)
+
+    def _issuer(self, parts: list[str]) -> Response:
+        """What those who check our tokens need (OpenID Connect discovery)."""
+        tokens = self._gate.tokens
+        if parts[0] == "openid":
+            return Response(body=encode(tokens.public_keys()), content_type="application/jwk-set+json")
+        found = {
+            "issuer": tokens.issuer,
+            "jwks_uri": f"https://{self.address}/openid/v1/jwks",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        }
+        return reply(encode(found))
 
     async def _stream(self, request: BaseRequest, target: Target) -> StreamResponse:
         from podwire.apiserver.streams import handle
@@ -185,6 +243,11 @@ class App:
     def _paths(self) -> list[str]:
         named = [f"/apis/{g}/{v}" for g in self._kinds.groups() for v in self._kinds.versions(g)]
         return sorted(["/api", "/api/v1", "/apis", *named, "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"])
+
+
+def _names_resource(parts: list[str]) -> bool:
+    """Whether the path is below a group version; whoever may see it is then asked about the resource."""
+    return (len(parts) > 2 and parts[0] == "api") or (len(parts) > 3 and parts[0] == "apis")
 
 
 def _aggregated_version(accept: str) -> str:

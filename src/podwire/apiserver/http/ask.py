@@ -7,13 +7,18 @@ from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+from aiohttp.web import RequestKey
 
+from podwire.apiserver.identity import User
 from podwire.apiserver.kinds import Kinds
 from podwire.apiserver.meaning import BUILT_IN, Meaning
 from podwire.apiserver.status import bad_request, cause, failure, no_such_path, not_acceptable
 from podwire.kube.registry import Kind
 
 Shape = Literal["plain", "table", "partial"]
+
+USER = RequestKey("user", User)
+"""Where a request keeps who asks."""
 
 _TRUE, _FALSE = ("true", "1", "True", "TRUE", "t", "T"), ("false", "0", "False", "FALSE", "f", "F", "")
 

@@ -21,6 +21,7 @@ _SUB_KINDS = {
     "exec": ("", "v1", "PodExecOptions"),
     "attach": ("", "v1", "PodAttachOptions"),
     "portforward": ("", "v1", "PodPortForwardOptions"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
     "proxy": ("", "v1", "PodProxyOptions"),
 }
 _SUB_VERBS = {
@@ -31,6 +32,7 @@ _SUB_VERBS = {
     "binding": ("create",),
     "eviction": ("create",),
     "log": ("get",),
+    "token": ("create",),
     "exec": ("create", "get"),
     "attach": ("create", "get"),
     "portforward": ("create", "get"),

@@ -12,6 +12,7 @@ from aiohttp.web import BaseRequest, Response
 from podwire.apiserver.http import scale
 from podwire.apiserver.http.answer import encode, one, reply
 from podwire.apiserver.http.ask import (
+    USER,
     Shape,
     Target,
     dry_run,
@@ -172,6 +173,7 @@ def _options(request: BaseRequest) -> WriteOptions:
         dry_run=dry_run(query.getall("dryRun", [])),
         field_validation=field_validation(query),
         force=flag(query, "force"),
+        user=request.get(USER),
     )
 
 

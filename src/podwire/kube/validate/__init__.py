@@ -29,6 +29,7 @@ from podwire.kube.validate.networking import (
     check_network_policy,
 )
 from podwire.kube.validate.pod import check_pod
+from podwire.kube.validate.rbac import check_role, check_role_binding
 from podwire.kube.validate.service import check_service, check_service_status
 
 __all__ = ["ErrorType", "FieldError", "validate"]
@@ -83,6 +84,10 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "Pod": check_pod,
         "PodDisruptionBudget": check_disruption_budget,
         "PriorityClass": check_priority_class,
+        "ClusterRole": check_role,
+        "ClusterRoleBinding": check_role_binding,
+        "Role": check_role,
+        "RoleBinding": check_role_binding,
         "ReplicaSet": check_replica_set,
         "Secret": check_secret,
         "Service": check_service,

@@ -11,6 +11,7 @@ from podwire.kube.names import (
     dns_subdomain_problems,
     label_key_problems,
     label_value_problems,
+    path_segment_problems,
     qualified_name_problems,
 )
 from podwire.kube.validate.errors import Errors, each_invalid, forbidden, immutable, invalid, required, too_long
@@ -22,6 +23,9 @@ ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 _LABEL_NAMES = frozenset({"Namespace", "Service", "StatefulSet"})
 """Kinds whose name is a DNS label: it becomes one label of a DNS name (S1)."""
 
+_PATH_NAMES = frozenset({"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"})
+"""Kinds whose name only has to fit in a URL: ``system:node``."""
+
 _BARE_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
@@ -29,6 +33,8 @@ _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 def name_problems(kind_name: str) -> Callable[[str], list[str]]:
     """The syntax of a kind's names."""
+    if kind_name in _PATH_NAMES:
+        return path_segment_problems
     return dns_label_problems if kind_name in _LABEL_NAMES else dns_subdomain_problems
 
 
