@@ -6,8 +6,11 @@ Rules:
    driver that is still busy gets only the newest one after it is done.
 2. Bursts are folded: after a first change the loop settles for about as long as the last compile took, bounded by
    :data:`SETTLE_MAX_SECONDS`, so that the cost of compiling is paid at most for half of the time.
-3. A driver that fails as a whole is retried with growing pauses; the others go on. A bug in a driver ends the engine.
-4. Time enters here only, by ``clock``; the compiler gets it as a value and says when to wake.
+3. A driver that fails as a whole is retried with growing pauses; the others go on. What cannot work on this machine at
+   all (not retryable) ends the engine.
+4. A bug, in the compiler or in a driver, is logged with its traceback and counted in :attr:`Engine.bugs`, never
+   hidden; the last plans stay in force, so one object that we misunderstand does not take everybody's network down.
+5. Time enters here only, by ``clock``; the compiler gets it as a value and says when to wake.
 """
 
 import asyncio
@@ -49,8 +52,9 @@ class State:
 class _Runner:
     """Feeds one driver the newest plan."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Slot, note_bug: Callable[[str], None]) -> None:
         self.slot = slot
+        self._note_bug = note_bug
         self.failure = ""
         self._wanted: Any = None
         self._changed = asyncio.Event()
@@ -66,18 +70,28 @@ class _Runner:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            try:
-                await self.slot.driver.apply(self._wanted)
-            except PodwireError as error:
-                self.failure = str(error)
-                _log.warning("%s: %s", self.slot.name, error)
-                pause = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS) - 1)]
-                asyncio.get_running_loop().call_later(pause, self._changed.set)
-                attempts += 1
-                if not error.retryable:
-                    raise
-            else:
-                self.failure, attempts = "", 0
+            self.failure = await self._apply()
+            if not self.failure:
+                attempts = 0
+                continue
+            pause = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS) - 1)]
+            asyncio.get_running_loop().call_later(pause, self._changed.set)
+            attempts += 1
+
+    async def _apply(self) -> str:
+        """What went wrong, in words; empty when nothing did."""
+        try:
+            await self.slot.driver.apply(self._wanted)
+        except PodwireError as error:
+            if not error.retryable:
+                raise
+            _log.warning("%s: %s", self.slot.name, error)
+            return str(error)
+        except Exception as error:
+            _log.exception("bug in driver %s", self.slot.name)
+            self._note_bug(f"driver {self.slot.name}: {error!r}")
+            return repr(error)
+        return ""
 
 
 class Engine:
@@ -94,10 +108,11 @@ class Engine:
         self._published = asyncio.Condition()
         self._compile_seconds = 0.0
         self.state: State | None = None
+        self.bugs: list[str] = []
 
     def add(self, slots: Sequence[Slot]) -> None:
         """Drivers to feed."""
-        self._runners.extend(_Runner(slot) for slot in slots)
+        self._runners.extend(_Runner(slot, self.bugs.append) for slot in slots)
 
     def report(self, key: str, fact: Fact) -> None:
         """The :data:`podwire.plan.Report` of every driver."""
@@ -151,7 +166,12 @@ class Engine:
         loop = asyncio.get_running_loop()
         started = loop.time()
         snapshot = self._builder.snapshot(self._clock())
-        compiled = self._compiler.compile(snapshot)
+        try:
+            compiled = self._compiler.compile(snapshot)
+        except Exception as error:
+            _log.exception("bug in the compiler: the last plans stay in force")
+            self.bugs.append(f"compiler: {error!r}")
+            return None
         broken = self._builder.findings()
         plans = compiled.plans
         if broken:

@@ -139,3 +139,49 @@ def test_an_object_that_does_not_parse_is_a_finding_and_the_others_go_on() -> No
         assert [f.code for f in state.plans.findings if f.ref.name == "broken"] == ["PW9001"]
 
     asyncio.run(run(source, driver, test))
+
+
+class BuggyDriver(RecordingDriver):
+    """Raises what no driver may raise, once."""
+
+    async def apply(self, plan: Any) -> None:
+        if not self.plans:
+            self.plans.append(None)
+            raise ZeroDivisionError("a bug")
+        await super().apply(plan)
+
+
+def test_a_bug_in_a_driver_is_loud_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    source, driver = MemorySource(namespace("a"), service("a/web", "10.96.0.9")), BuggyDriver()
+
+    async def test(engine: Engine) -> None:
+        await driver.applied.wait()
+        assert engine.bugs == ["driver services: ZeroDivisionError('a bug')"]
+
+    asyncio.run(run(source, driver, test))
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_bug_in_the_compiler_keeps_the_last_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    from podwire.compile import Compiler
+
+    source, driver = MemorySource(namespace("a"), service("a/web", "10.96.0.9")), RecordingDriver()
+
+    async def test(engine: Engine) -> None:
+        before = await engine.wait_until(lambda state: True)
+        failed = asyncio.Event()
+
+        def broken(*_: object) -> None:
+            failed.set()
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Compiler, "compile", broken)
+            source.put(namespace("b"))
+            await failed.wait()
+        assert engine.state is before
+        assert engine.bugs == ["compiler: ZeroDivisionError()"]
+        source.put(namespace("c"))
+        await engine.wait_until(lambda state: "c" in state.snapshot.objects["Namespace"])
+
+    asyncio.run(run(source, driver, test))
