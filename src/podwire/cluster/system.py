@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from podwire.base import EnvironmentUnfit
+from podwire.compile.corefile_blocks import default_corefile
 from podwire.snapshot import Settings
 
 Json = dict[str, Any]
@@ -36,6 +37,7 @@ def system_objects(settings: Settings, layout: NodeLayout, *, version: str) -> t
     return (
         *node_objects(settings, layout, version=version),
         _namespace("ingress-nginx", {"name": "ingress-nginx", "app.kubernetes.io/name": "ingress-nginx"}),
+        _dns_config(settings),
         _dns_service(settings),
         _deployment("kube-system", "coredns", DNS_LABELS, _dns_pod()),
         _ingress_class(settings),
@@ -133,11 +135,21 @@ def _dns_pod() -> Json:
                 "ports": [
                     {"name": "dns", "containerPort": 53, "protocol": "UDP"},
                     {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+                    {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
                 ],
                 "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}},
                 "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "failureThreshold": 5},
             }
         ],
+    }
+
+
+def _dns_config(settings: Settings) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "coredns", "namespace": "kube-system"},
+        "data": {"Corefile": default_corefile(settings.domain)},
     }
 
 
@@ -160,6 +172,7 @@ def _dns_service(settings: Settings) -> Json:
             "ports": [
                 {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
                 {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+                {"name": "metrics", "port": 9153, "protocol": "TCP", "targetPort": 9153},
             ],
         },
     }
