@@ -28,7 +28,7 @@ class StandInTls:
             file.write(make_certificate(datetime.now(UTC)))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._path)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(["h2", "http/1.1"])
         return context
 
 

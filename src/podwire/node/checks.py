@@ -1,4 +1,4 @@
-"""Carrying out one probe: HTTP, TCP and commands, from the node as a kubelet does.
+"""Carrying out one probe: HTTP, TCP, gRPC and commands, from the node as a kubelet does.
 
 Rules:
 
@@ -7,7 +7,7 @@ Rules:
 3. At most :data:`AT_ONCE` checks run at a time and a check's timeout begins when it does, so a burst of starting pods
    cannot time out on itself.
 
-Source: kubernetes ``pkg/probe/{http,tcp,exec}``.
+Source: kubernetes ``pkg/probe/{http,tcp,grpc,exec}``.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Checker:
             case ExecCheck() as check:
                 return await run_command(check.argv, probe.timeout_seconds)
             case GrpcCheck() as check:
-                return await check_tcp(space, address, check.port)
+                return await check_grpc(check, space, address)
             case _ as never:
                 assert_never(never)
 
@@ -74,6 +74,17 @@ async def check_tcp(space: str, host: str, port: int) -> str:
     except OSError as error:
         return f"dial tcp {host}:{port}: {_reason(error)}"
     return ""
+
+
+async def check_grpc(check: GrpcCheck, space: str, address: str) -> str:
+    """grpc.health.v1 answers SERVING, without TLS as with a kubelet."""
+    from podwire.node.grpchealth import check_health
+
+    try:
+        connection = await sockets.connect(space, address, check.port)
+        return await check_health(connection, check.service, f"{address}:{check.port}")
+    except OSError as error:
+        return f'timeout: failed to connect service "{address}:{check.port}": {_reason(error)}'
 
 
 async def check_http(check: HttpCheck, space: str, address: str) -> str:

@@ -30,7 +30,7 @@ from podwire.node.logs import RunLog
 from podwire.node.probing import ProbeKind, ProbeState, Verdict
 from podwire.node.work import ProcessRun, Run, StandInRun, make_run
 from podwire.plan import ContainerFact
-from podwire.plan.node import Container, ExecCheck, GrpcCheck, Hook, Probe, ProcessWork, StandInWork
+from podwire.plan.node import Container, ExecCheck, Hook, Probe, ProcessWork, StandInWork
 
 _START_FAILED_CODE = 128
 _LEAST_GRACE_SECONDS = 2.0
@@ -309,9 +309,6 @@ class ContainerRunner:
             text = f"{self.container.name}: the probe's command is not run on a stand-in; it counts as passed"
             self._context.event_once("Warning", "ProbeNotRun", text)
             return ""
-        if isinstance(probe.check, GrpcCheck):
-            text = f"{self.container.name}: gRPC health checks are not spoken yet; the port is checked by connecting"
-            self._context.event_once("Warning", "ProbeReduced", text)
         context = self._context
         return await context.services.checker.check(
             probe, space=context.node_netns, address=context.address, run_command=self._run_command

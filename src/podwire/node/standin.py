@@ -2,14 +2,12 @@
 
 Rules:
 
-1. A TCP port takes whatever the client speaks first: TLS (its first byte is peeked at), then HTTP/1.1 (with WebSocket
-   upgrade), else the bytes are echoed. UDP answers ``POD-NAME `` and the datagram.
+1. A TCP port takes whatever the client speaks first: TLS (its first byte is peeked at), then HTTP/2 (also gRPC) or
+   HTTP/1.1 (with upgrades to WebSocket and h2c), else the bytes are echoed. UDP answers ``POD-NAME `` and the datagram.
 2. ``/_podwire/fail?path=P&status=N`` (PUT or POST; DELETE with ``path`` or without, GET lists) makes path P fail, so
    that a person can turn a pod unready. ``?status=N`` and ``/status/N`` answer with N.
 3. A stand-in costs sockets, not processes or threads; aiohttp's server part is made with the first HTTP connection.
 4. Requests are logged, probes are not.
-
-Not here: HTTP/2, h2c and gRPC; a client that insists on them is closed at once.
 """
 
 import asyncio
@@ -163,6 +161,12 @@ class StandIn:
             self._http = web.Server(self._respond, access_log=None)
         return self._http()
 
+    def http2_protocol(self, upgrade: bytes = b"") -> asyncio.Protocol:
+        """A protocol for one HTTP/2 connection; ``upgrade`` is the head that asked for it over HTTP/1.1."""
+        from podwire.node.standin_http2 import Http2Protocol
+
+        return Http2Protocol(self, upgrade)
+
     async def _respond(self, request: "BaseRequest") -> "web.StreamResponse":
         from podwire.node.standin_http import respond
 
@@ -209,14 +213,22 @@ class Sniffer(asyncio.Protocol):
         kind = classify(self._buffer)
         if kind == "undecided":
             return
-        if kind == "http2":
-            self._owner.log("closed a connection: the client speaks HTTP/2 without TLS, this stand-in HTTP/1.1")
-            self._transport.close()
+        head, end, rest = self._buffer.partition(b"\r\n\r\n")
+        if kind == "http" and end and b"h2c" in head.lower() and _upgrades(head):
+            self._hand_over(self._owner.http2_protocol(head), rest)
             return
-        protocol = self._owner.http_protocol() if kind == "http" else StreamEcho()
+        if kind == "http2":
+            protocol = self._owner.http2_protocol()
+        else:
+            protocol = self._owner.http_protocol() if kind == "http" else StreamEcho()
+        self._hand_over(protocol, self._buffer)
+
+    def _hand_over(self, protocol: asyncio.Protocol, data: bytes) -> None:
+        assert self._transport is not None
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
-        protocol.data_received(self._buffer)
+        if data:
+            protocol.data_received(data)
         self._buffer = b""
 
     def eof_received(self) -> bool:
@@ -224,6 +236,12 @@ class Sniffer(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(self._buffer)
         return False
+
+
+def _upgrades(head: bytes) -> bool:
+    from podwire.node.standin_http2 import asks_upgrade
+
+    return asks_upgrade(head)
 
 
 def classify(first: bytes) -> str:
