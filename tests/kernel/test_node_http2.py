@@ -74,7 +74,7 @@ def test_what_is_not_http2_ends_the_connection_and_nothing_else(tmp_path: Path) 
         uid = world.add("web", stand_in(WEB))
         await world.ready(uid)
         space, address = world.netns(uid), world.address(uid)
-        garbage = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 64
+        garbage = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\1\0\0\0\0\0\1x"
         upgrade = get("/", "Upgrade: h2c\r\nHTTP2-Settings: AAAA\r\n")
         for request in (garbage, upgrade):
             async with asyncio.timeout(10):
