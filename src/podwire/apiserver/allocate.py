@@ -8,7 +8,8 @@ Rules:
    thereby mostly free for static use (KEP-3070, KEP-3668).
 3. Node ports are a pool by number: two Services never share one. Ports of one Service with the same ``port`` and
    another protocol share theirs. healthCheckNodePort comes from the same pool.
-4. IPv4 only; IPv6 families are refused with 422.
+4. externalIPs are refused unless the cluster allows them (S16).
+5. IPv4 only; IPv6 families are refused with 422.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from podwire.apiserver.services import needs_address, needs_health_port, node_ports, wants_node_ports
-from podwire.apiserver.status import Json, StatusError, cause, internal, invalid
+from podwire.apiserver.status import Json, StatusError, cause, forbidden, internal, invalid
 from podwire.kube.registry import KINDS
 
 FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767
@@ -69,6 +70,7 @@ class Allocator:
         """``service_cidr``: IPv4; ``chance(n)``: a number below n."""
         self.network = IPv4Network(service_cidr)
         self._chance = chance
+        self.allow_external_ips = False
         self.reset()
 
     def reset(self) -> None:
@@ -92,9 +94,11 @@ class Allocator:
                 _mark(self.ports, port, key, taken=value is new)
 
     def assign(self, key: str, new: Json, old: Json | None) -> Json:
-        """``new`` with everything its type needs. Raises :class:`StatusError` 422 or 500."""
+        """``new`` with everything its type needs. Raises :class:`StatusError` 403, 422 or 500."""
         spec = dict(new.get("spec", {}))
         name = new["metadata"].get("name", "")
+        if not self.allow_external_ips:
+            _deny_external_ips(spec, (old or {}).get("spec", {}), name)
         if needs_address(spec):
             self._families(spec, name)
             self._address(spec, key, name)
@@ -187,6 +191,17 @@ class Allocator:
             raise _invalid(name, path, number, why)
         if self.ports.taken.get(number, key) != key:
             raise _invalid(name, path, number, "provided port is already allocated")
+
+
+def _deny_external_ips(spec: Json, before: Json, name: str) -> None:
+    """S16: only a subset of what the Service has already (admission plugin DenyServiceExternalIPs)."""
+    new = sorted(set(spec.get("externalIPs") or ()) - set(before.get("externalIPs") or ()))
+    if new:
+        why = (
+            f"Use of external IPs is denied by admission control: spec.externalIPs {', '.join(new)} would let anyone "
+            "who may edit Services take over an address (CVE-2020-8554); podwire up --allow-external-ips allows it"
+        )
+        raise forbidden(SERVICE, name, why)
 
 
 def _mark(pool: Pool, number: int, key: str, *, taken: bool) -> None:

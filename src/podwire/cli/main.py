@@ -76,6 +76,7 @@ def _add_up(commands: Commands) -> None:
     parser.add_argument(
         "--image", action="append", default=[], metavar="GLOB=COMMAND", help="run COMMAND for images that match GLOB"
     )
+    parser.add_argument("--allow-external-ips", action="store_true", help="take Services with externalIPs")
     parser.add_argument("--simulate", action="store_true", help="everything but packets, without privileges")
     parser.add_argument("--detach", action="store_true", help="return when networking is ready, keep running")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for readiness (default: 60)")

@@ -57,7 +57,9 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
     home = ClusterHome(args.name)
     home.open()
     layout = NodeLayout(args.nodes, tuple(args.zones.split(",")), args.node_cidr_mask_size)
-    cluster = EmbeddedCluster(home, layout, images=images, simulated=simulated)
+    cluster = EmbeddedCluster(
+        home, layout, images=images, simulated=simulated, allow_external_ips=args.allow_external_ips
+    )
     try:
         await cluster.start()
         refused = await cluster.apply(objects)
@@ -152,6 +154,7 @@ def _detach(args: argparse.Namespace) -> int:
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "podwire", "up", "--name", args.name, "--nodes", str(args.nodes)]
     argv += ["--simulate"] if args.simulate else []
+    argv += ["--allow-external-ips"] if args.allow_external_ips else []
     argv += ["--zones", args.zones, "--timeout", str(args.timeout)]
     argv += ["--node-cidr-mask-size", str(args.node_cidr_mask_size)]
     argv += [word for path in args.file for word in ("-f", str(Path(path).absolute()))]

@@ -42,12 +42,14 @@ class EmbeddedCluster:
         *,
         images: Sequence[ImageRule] = (),
         simulated: bool = False,
+        allow_external_ips: bool = False,
     ) -> None:
         """Nothing happens yet; ``home`` must be open. ``simulated``: everything but packets."""
         self.home = home
         self._layout = layout or NodeLayout()
         self.simulated = simulated
-        self.settings = simulated_settings(home, images) if simulated else make_settings(home, images)
+        settings = simulated_settings(home, images) if simulated else make_settings(home, images)
+        self.settings = msgspec.structs.replace(settings, allow_external_ips=allow_external_ips)
         self._stack = AsyncExitStack()
         self._engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
@@ -57,6 +59,11 @@ class EmbeddedCluster:
     def state(self) -> State | None:
         """The newest instant."""
         return self._engine.state if self._engine else None
+
+    @property
+    def bugs(self) -> list[str]:
+        """Our own mistakes so far, in words; their tracebacks are in the log."""
+        return self._engine.bugs if self._engine else []
 
     async def start(self) -> None:
         """Everything up; returns when the loop runs. On failure everything is taken back."""
@@ -80,6 +87,7 @@ class EmbeddedCluster:
             )
         )
         await self.server.start()
+        self.server.verbs.objects.allocator.allow_external_ips = self.settings.allow_external_ips
         self._stack.push_async_callback(self.server.stop)
         self.server.kubeconfig.write(self.home.kubeconfig)
         self.home.settings.write_bytes(msgspec.json.encode(self.settings))
@@ -99,7 +107,10 @@ class EmbeddedCluster:
     async def _ensure_system_objects(self) -> None:
         objects = system_objects(self.settings, self._layout, version=podwire.__version__)
         assert self.server is not None
-        refused = await apply_objects(self.server, objects)
+        present = {(v["kind"], v["metadata"]["name"]) for v in self.server.list_all()[0]}
+        # The Corefile is the user's as soon as it is there.
+        wanted = [v for v in objects if v["kind"] != "ConfigMap" or ("ConfigMap", v["metadata"]["name"]) not in present]
+        refused = await apply_objects(self.server, wanted)
         if refused:
             raise PodwireError("; ".join(map(str, refused)))
 

@@ -7,7 +7,8 @@ Rules:
 2. ``spec.loadBalancerIP`` inside the pool is honoured when it is free; otherwise the Service waits, with a finding.
 3. Everyone else gets the lowest free address, older Services first.
 4. ``spec.loadBalancerClass`` names another controller: the Service is left alone (info PW1131).
-5. Pool exhausted, or the asked address is not to be had: PW1130, and the Service has no address.
+5. Annotations for clouds' load balancers are reported: what is not simulated is said (PW1132).
+6. Pool exhausted, or the asked address is not to be had: PW1130, and the Service has no address.
 """
 
 from functools import partial
@@ -15,6 +16,7 @@ from ipaddress import ip_address
 
 from podwire.base import NOWHERE, FieldPath, Finding
 from podwire.compile.context import Context, Piece
+from podwire.compile.loadbalancers_cloud import find_cloud_annotations
 from podwire.compile.statuses import merge_status, parse_time
 from podwire.kube import Service
 from podwire.kube.core import LoadBalancerIngress, LoadBalancerStatus
@@ -31,6 +33,7 @@ def compile_load_balancers(context: Context) -> Piece:
     findings: list[Finding] = []
     waiting: list[Service] = []
     for service in sorted(_balanced(context), key=_age):
+        findings.extend(find_cloud_annotations(service))
         if service.spec.load_balancer_class is not None:
             findings.append(_foreign(service))
         elif not pool.take(_current(service), wanted=service.spec.load_balancer_ip):

@@ -22,6 +22,7 @@ from podwire.plan import Endpoint, ServiceNode, ServicePlan, ServicePort
 ZONE_LABEL = "topology.kubernetes.io/zone"
 OTHER_PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
 DELETION_TAINT = "ToBeDeletedByClusterAutoscaler"
+SOURCE_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
 DEFAULT_AFFINITY_SECONDS = 10800
 
 
@@ -100,7 +101,7 @@ def _compile_port(service: Service, index: int, port: KubeServicePort, endpoints
         affinity_seconds=_affinity_seconds(service),
         internal_local=spec.internal_traffic_policy == "Local",
         external_local=spec.external_traffic_policy == "Local",
-        source_ranges=tuple(sorted(Cidr.parse_lenient(r.strip()) for r in spec.load_balancer_source_ranges)),
+        source_ranges=_source_ranges(service),
         endpoints=endpoints,
         health_check_node_port=spec.health_check_node_port,
     )
@@ -111,6 +112,15 @@ def _load_balancer_ips(service: Service) -> tuple[str, ...]:
     if service.spec.type != "LoadBalancer":
         return ()
     return tuple(i.ip for i in service.status.load_balancer.ingress if i.ip and i.ip_mode in (None, "VIP"))
+
+
+def _source_ranges(service: Service) -> tuple[Cidr, ...]:
+    """The field, else the annotation it had before (S15); on load balancers only."""
+    if service.spec.type != "LoadBalancer":
+        return ()
+    texts = service.spec.load_balancer_source_ranges
+    old = service.metadata.annotations.get(SOURCE_RANGES_ANNOTATION, "").strip()
+    return tuple(sorted(Cidr.parse_lenient(t.strip()) for t in texts or (old.split(",") if old else ())))
 
 
 def _affinity_seconds(service: Service) -> int:

@@ -59,7 +59,9 @@ def _pods(snapshot: Snapshot) -> Iterator[Waiting]:
 
 def _addresses(snapshot: Snapshot) -> Iterator[Waiting]:
     for service in snapshot.all(Service).values():
-        if service.spec.type == "LoadBalancer" and not service.status.load_balancer.ingress:
+        spec = service.spec  # another controller's class: it may never come
+        balanced = spec.type == "LoadBalancer" and spec.load_balancer_class is None
+        if balanced and not service.status.load_balancer.ingress:
             yield Waiting(str(service.ref), "no load balancer address yet")
 
 

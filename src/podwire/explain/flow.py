@@ -32,6 +32,7 @@ from podwire.plan import (
     Scope,
     ServicePort,
     Upstream,
+    admits_source,
     decide_backends,
     decide_policy,
     decide_route,
@@ -114,16 +115,9 @@ def _enter_virtual(world: World, leg: _Leg, unit: ServicePort, *, inside: bool) 
             return _ends(leg, "no-route", f"no node takes {address}", "PW1143", Origin(unit.service))
         entry = route.node
     hop = _service_hop(unit, f"{kind} {address} by node {entry}", "type")
-    if address in unit.load_balancer_ips and unit.source_ranges:
-        let_in = any(r.contains(a) for r in unit.source_ranges for a in source.addresses)
-        if not let_in:
-            return _ends(
-                leg,
-                "dropped",
-                f"{source.addresses[0]} is in no loadBalancerSourceRanges",
-                "PW1112",
-                Origin(unit.service),
-            )
+    if address in unit.load_balancer_ips and not admits_source(unit, source.addresses):
+        why = f"{source.addresses[0]} is in no loadBalancerSourceRanges"
+        return _ends(leg, "dropped", why, "PW1112", Origin(unit.service))
     return unit, ("shortcut" if inside else "external"), entry, (hop,)
 
 

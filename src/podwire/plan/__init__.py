@@ -46,6 +46,7 @@ from podwire.plan.services import (
     ServiceNode,
     ServicePlan,
     ServicePort,
+    admits_source,
     decide_backends,
     find_ports,
 )
@@ -103,6 +104,7 @@ __all__ = [
     "ZoneIndex",
     "ZonePlan",
     "ZoneUnit",
+    "admits_source",
     "decide_backends",
     "decide_policy",
     "decide_route",

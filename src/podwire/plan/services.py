@@ -63,6 +63,12 @@ class ServicePort(msgspec.Struct, frozen=True):
         return f"{self.service.key}:{self.port}/{self.protocol}"
 
 
+def admits_source(port: ServicePort, addresses: Iterable[str]) -> bool:
+    """Whether ``loadBalancerSourceRanges`` let a client in; any /0 range means no filter (S15)."""
+    ranges = port.source_ranges
+    return not ranges or not all(r.length for r in ranges) or any(r.contains(a) for r in ranges for a in addresses)
+
+
 class ServiceNode(msgspec.Struct, frozen=True, order=True):
     """A node as the Service plane sees it."""
 

@@ -42,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True):
     owned: Owned = Owned()
     controller: str = "k8s.io/ingress-nginx"
     ingress_proxy: str = "ingress-nginx/ingress-nginx-controller"
+    allow_external_ips: bool = False
+    """Whether the API server takes Services with new ``externalIPs`` (CVE-2020-8554)."""
     planes: bool = True
     """False where no packet plane exists (offline, simulated): nothing waits for a plane's confirmation."""
 

@@ -36,13 +36,13 @@ def private_home() -> Iterator[Path]:
 
 @asynccontextmanager
 async def running_cluster(
-    objects: Sequence[dict[str, Any]], *, nodes: int = 2, refusals: bool = False
+    objects: Sequence[dict[str, Any]], *, nodes: int = 2, refusals: bool = False, external_ips: bool = False
 ) -> AsyncIterator[EmbeddedCluster]:
     """An embedded cluster with ``objects`` applied and networking ready. Refused objects fail the test."""
     with private_home():
         home = ClusterHome(f"t{uuid.uuid4().hex[:10]}")
         home.open()
-        cluster = EmbeddedCluster(home, NodeLayout(nodes=nodes))
+        cluster = EmbeddedCluster(home, NodeLayout(nodes=nodes), allow_external_ips=external_ips)
         try:
             await cluster.start()
             refused = await cluster.apply(objects)
@@ -52,6 +52,8 @@ async def running_cluster(
             if waiting:
                 raise NotReady("; ".join(waiting))
             yield cluster
+            if cluster.bugs:
+                raise AssertionError("; ".join(cluster.bugs))
         finally:
             await cluster.close()
             home.close()

@@ -142,3 +142,19 @@ def test_nothing_is_given_twice_and_nothing_leaks(kit: Any, steps: list[tuple[st
         assert len(allocator.addresses.taken) == len(addresses) and set(allocator.ports.taken) == set(ports)
 
     kit.run(body)
+
+
+def test_external_addresses_are_denied_but_for_those_there_are(kit: Any) -> None:
+    async def body(bench: Any) -> None:
+        with pytest.raises(StatusError, match="Use of external IPs is denied by admission control") as caught:
+            bench.create(kit.service("a", externalIPs=["192.0.2.7"]))
+        assert caught.value.code == 403
+        bench.verbs.objects.allocator.allow_external_ips = True
+        made = bench.create(kit.service("a", externalIPs=["192.0.2.7", "192.0.2.8"]))
+        bench.verbs.objects.allocator.allow_external_ips = False
+        less = bench.update({**made, "spec": {**made["spec"], "externalIPs": ["192.0.2.8"]}})
+        assert less["spec"]["externalIPs"] == ["192.0.2.8"]
+        with pytest.raises(StatusError, match=r"192\.0\.2\.9"):
+            bench.update({**less, "spec": {**less["spec"], "externalIPs": ["192.0.2.8", "192.0.2.9"]}})
+
+    kit.run(body)
