@@ -9,12 +9,15 @@ from typing import Any, Literal
 
 import msgspec
 
-ErrorType = Literal["Required", "Invalid", "Duplicate", "NotSupported", "Forbidden", "TooLong", "TooMany", "NotFound"]
+ErrorType = Literal[
+    "Required", "Invalid", "TypeInvalid", "Duplicate", "NotSupported", "Forbidden", "TooLong", "TooMany", "NotFound"
+]
 
 _TITLES: Mapping[ErrorType, str] = MappingProxyType(
     {
         "Required": "Required value",
         "Invalid": "Invalid value",
+        "TypeInvalid": "Invalid value",
         "Duplicate": "Duplicate value",
         "NotSupported": "Unsupported value",
         "Forbidden": "Forbidden",
