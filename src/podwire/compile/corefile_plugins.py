@@ -193,7 +193,7 @@ def _ignore(line: Directive) -> dict[str, object]:
 
 
 def _selector(line: Directive) -> dict[str, object]:
-    text = "".join(line.texts)
+    text = " ".join(line.texts)
     try:
         parse_label_selector(text)
     except ValueError as error:

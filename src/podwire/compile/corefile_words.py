@@ -100,7 +100,7 @@ def server_zones(word: Word) -> tuple[str, ...]:
     if scheme not in ("", "dns"):
         raise error_at(word, f"{scheme}:// is not served here (allowed: dns://)", fix=f"dns://{rest}")
     host, colon, port = rest.rpartition(":")
-    if not colon:
+    if not colon or "/" in port:
         host = rest
     elif port != DNS_PORT:
         raise error_at(word, f"port {port!r} is not served here (allowed: {DNS_PORT})", fix=f"{host}:{DNS_PORT}")

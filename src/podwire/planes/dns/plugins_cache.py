@@ -30,11 +30,12 @@ Key = tuple[bytes, int, int, bool, bool]
 
 
 class _Entry:
-    __slots__ = ("flags", "hits", "rcode", "refreshing", "seconds", "sections", "since", "stored")
+    __slots__ = ("ede", "flags", "hits", "rcode", "refreshing", "seconds", "sections", "since", "stored")
 
     def __init__(self, rcode: int, flags: int, sections: Sections, seconds: float, now: float) -> None:
         self.rcode, self.flags, self.sections, self.seconds, self.stored = rcode, flags, sections, seconds, now
         self.hits, self.since, self.refreshing = 0, now, False
+        self.ede: tuple[int, str] | None = None
 
 
 class Counts(NamedTuple):
@@ -83,13 +84,13 @@ class Cache:
             if age < entry.seconds:
                 self.hits[half] += 1
                 self._maybe_prefetch(key, entry, request, following)
-                return self._reply(query, entry, request.now)
+                return self._reply(entry, request.now)
             if age >= entry.seconds + self._options["stale_seconds"]:
                 del self._halves[half][key]
                 entry = None
         if entry is not None and self._options["stale_refresh"] == "immediate" and entry.rcode != wire.SERVFAIL:
             self._refresh(key, entry, request, following)
-            return self._stale(query, entry)
+            return self._stale(entry)
         stale = entry
         return then(following(request), lambda found: self._take(key, request, found, stale))
 
@@ -106,7 +107,7 @@ class Cache:
             return found
         self.misses += 1
         if found.rcode == wire.SERVFAIL and stale is not None and stale.rcode != wire.SERVFAIL:
-            return self._stale(request.query, stale)
+            return self._stale(stale)
         try:
             sections = found.open(request.query) if found.raw is None else m.read_sections(found.raw)
         except wire.Malformed:
@@ -114,7 +115,9 @@ class Cache:
         half, seconds = self._lifetime(found, sections, key[0])
         if seconds <= 0:
             return found
-        self._store(half, key, _Entry(found.rcode, found.flags & ~wire.AA, sections, seconds, request.now))
+        entry = _Entry(found.rcode, found.flags & ~wire.AA, sections, seconds, request.now)
+        entry.ede = found.ede
+        self._store(half, key, entry)
         if self._options["keepttl"] or found.rcode == wire.SERVFAIL:
             return found
         # The first answer shows the TTL that later ones count down from.
@@ -150,13 +153,14 @@ class Cache:
             self.evictions[half] += 1
         entries[key] = entry
 
-    def _reply(self, query: wire.Query, entry: _Entry, now: float) -> Message:
+    def _reply(self, entry: _Entry, now: float) -> Message:
         left = max(1, int(entry.seconds - (now - entry.stored)))
-        if self._options["keepttl"]:
-            return Message(entry.rcode, entry.sections, flags=entry.flags | wire.RA, source=self.name)
-        return Message(entry.rcode, _aged(entry.sections, left), flags=entry.flags | wire.RA, source=self.name)
+        sections = entry.sections if self._options["keepttl"] else _aged(entry.sections, left)
+        made = Message(entry.rcode, sections, flags=entry.flags | wire.RA, source=self.name)
+        made.ede = entry.ede
+        return made
 
-    def _stale(self, query: wire.Query, entry: _Entry) -> Message:
+    def _stale(self, entry: _Entry) -> Message:
         self.served_stale += 1
         made = Message(entry.rcode, _aged(entry.sections, STALE_TTL), flags=entry.flags | wire.RA, source=self.name)
         code = EDE_STALE_NX if entry.rcode == wire.NXDOMAIN else EDE_STALE

@@ -1,0 +1,170 @@
+"""Typed plugins: the reference's tables, and what an error says."""
+
+import re
+
+import pytest
+
+from podwire.base import Origin, Ref
+from podwire.compile.corefile import CorefileError
+from podwire.compile.corefile_blocks import MAKERS, UNBUILT, compile_corefile, default_corefile
+from podwire.plan import dnsconfig as d
+
+ORIGIN = Origin(Ref("ConfigMap", "kube-system", "coredns"))
+
+
+def read(text: str, **options: object) -> d.DnsConfig:
+    return compile_corefile(text, ORIGIN, resolv_conf=("192.0.2.53",), **options).config  # type: ignore[arg-type]
+
+
+def plugin(text: str, **options: object) -> d.Plugin:
+    (found,) = read(f". {{\n{text}\n}}\n", **options).blocks[0].plugins
+    return found
+
+
+def test_kubeadm_default() -> None:
+    (block,) = read(default_corefile("cluster.local")).blocks
+    assert block.zones == ("",)
+    kinds = [type(p).__name__ for p in block.plugins]
+    assert kinds == ["Ready", "Health", "Prometheus", "Errors", "LoadBalance", "Cache", "Kubernetes", "Loop", "Forward"]
+    zones = ("cluster.local", "in-addr.arpa", "ip6.arpa")
+    assert d.Kubernetes(zones, "insecure", ttl=30, fallthrough=zones[1:]) in block.plugins
+    assert d.Forward("", ("192.0.2.53",), max_concurrent=1000) in block.plugins
+    off = ("cluster.local",)
+    assert d.Cache(("",), success_ttl=30, denial_ttl=30, success_disabled=off, denial_disabled=off) in block.plugins
+
+
+def test_order_is_that_of_plugin_cfg() -> None:
+    (block,) = read(". {\n whoami\n cache\n errors\n hosts {\n 192.0.2.1 a.org\n }\n}").blocks
+    assert [type(p).__name__ for p in block.plugins] == ["Errors", "Cache", "Hosts", "Whoami"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("health {\n lameduck 1m30s\n}", d.Health(90)),
+        ("bufsize 1400", d.Bufsize(1400)),
+        ("nsid here", d.Nsid("here")),
+        ("chaos v1 a b", d.Chaos("v1", ("a", "b"))),
+        ("log example.org {\n class denial error\n}", d.Log(("example.org",), "", ("denial", "error"))),
+        ('errors {\n consolidate 5m ".* timeout$"\n}', d.Errors(((300.0, ".* timeout$"),))),
+        (
+            "kubernetes a.local {\n pods verified\n ttl 10\n noendpoints\n}",
+            d.Kubernetes(("a.local",), "verified", False, 10, True),
+        ),
+        (
+            "kubernetes a.local {\n ignore empty_service\n fallthrough\n namespaces x y\n}",
+            d.Kubernetes(("a.local",), fallthrough=(), namespaces=("x", "y"), ignore_empty_service=True),
+        ),
+        (
+            "forward x.org 192.0.2.1 [fd00::1]:5353 {\n except a.x.org\n policy round_robin\n max_fails 3\n"
+            " force_tcp\n}",
+            d.Forward("x.org", ("192.0.2.1", "[fd00::1]:5353"), ("a.x.org",), "round_robin", True, 3),
+        ),
+        (
+            "forward . 192.0.2.1 {\n health_check 2s no_rec domain a.org\n next NXDOMAIN\n}",
+            d.Forward(
+                "",
+                ("192.0.2.1",),
+                health_seconds=2,
+                health_recursion=False,
+                health_name="a.org",
+                next_rcodes=("NXDOMAIN",),
+            ),
+        ),
+        (
+            "cache 60 a.org {\n success 100 30 5\n denial 50\n prefetch 10 1m 20%\n"
+            " serve_stale 10m verify\n servfail 1s\n keepttl\n}",
+            d.Cache(("a.org",), 100, 30, 5, 50, 60, 5, 10, 60, 20, 600, "verify", 1, keepttl=True),
+        ),
+        (
+            "hosts {\n 192.0.2.1 A.org b.org\n ttl 60\n no_reverse\n fallthrough a.org\n}",
+            d.Hosts(("",), (("192.0.2.1", ("a.org", "b.org")),), 60, False, ("a.org",)),
+        ),
+        ("rewrite name a.org b.org", d.Rewrite((d.RewriteRule("name", "exact", "a.org", "b.org", auto=True),))),
+        (
+            "rewrite stop {\n name regex (.*)\\.a {1}.b\n answer name (.*)\\.b {1}.a\n}",
+            d.Rewrite((d.RewriteRule("name", "regex", "(.*)\\.a", "{1}.b", answers=(("name", "(.*)\\.b", "{1}.a"),)),)),
+        ),
+        (
+            "rewrite continue ttl suffix .org 30-300",
+            d.Rewrite((d.RewriteRule("ttl", "suffix", ".org", "30-300", "continue"),)),
+        ),
+        (
+            "acl {\n block type A net 10.0.0.0/8\n filter net *\n}",
+            d.Acl(("",), (d.AclRule("block", ("A",), ("10.0.0.0/8",)), d.AclRule("filter", (), ("0.0.0.0/0", "::/0")))),
+        ),
+        (
+            "template IN A x.org {\n match ^(?P<n>\\d+)\\.x\\.org\\.$\n"
+            ' answer "{{ .Name }} 60 IN A 192.0.2.{{ .Group.n }}"\n}',
+            d.Template(
+                "IN", "A", ("x.org",), ("^(?P<n>\\d+)\\.x\\.org\\.$",), ("{{ .Name }} 60 IN A 192.0.2.{{ .Group.n }}",)
+            ),
+        ),
+        ("dns64 64:1337::/96 {\n translate_all\n}", d.Dns64("64:1337::/96", True)),
+        ("loadbalance round_robin {\n prefer 10.0.0.0/8\n}", d.LoadBalance(("10.0.0.0/8",))),
+    ],
+)
+def test_options(text: str, wanted: d.Plugin) -> None:
+    assert plugin(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cash 30", "'cash' is not a plugin"),
+        ("cache 30 {\n nothing\n}", "plugin cache has no option 'nothing' (allowed: denial,"),
+        ("bufsize 100", "'100' is not a number from 512 to 4096"),
+        ("health {\n lameduck soon\n}", "'soon' is not a duration"),
+        ("forward . 8.8.8.8.8", "is no upstream"),
+        ("forward . tls://9.9.9.9", "tls:// is not spoken"),
+        ("forward . /etc/other", "/etc/other is not there"),
+        ("forward .", "at least one upstream"),
+        ("kubernetes a.local b.local", "serves one zone"),
+        ("kubernetes a.local {\n pods maybe\n}", "allowed: disabled, insecure, verified"),
+        ("kubernetes a.local {\n labels a in\n}", "no label selector"),
+        ("rewrite name regex ( x", "no regular expression"),
+        ("rewrite edns0 local set 0xffee abc", "rewrite edns0 is not built"),
+        ('template IN A {\n answer "{{ .Nope }} A 192.0.2.1"\n}', "is not understood"),
+        ("bind 10.0.0.1", "bind 10.0.0.1 is not possible"),
+        ("prometheus :9999", "on :9153 only"),
+        ("log\n log\n cache\n cache", "plugin cache is in this block already"),
+        ("loadbalance weighted file", "not built"),
+    ],
+)
+def test_errors(text: str, words: str) -> None:
+    with pytest.raises(CorefileError, match=re.escape(words)):
+        read(f". {{\n{text}\n}}\n")
+
+
+@pytest.mark.parametrize("name", UNBUILT)
+def test_plugins_that_are_not_built_are_errors(name: str) -> None:
+    assert name not in MAKERS
+    with pytest.raises(CorefileError, match=f"plugin {name} is not built"):
+        read(f". {{\n{name}\n}}\n")
+
+
+@pytest.mark.parametrize(("key", "words"), [("tls://.", "not served"), (".:5353", "port '5353'"), ("a..b", "no zone")])
+def test_keys(key: str, words: str) -> None:
+    with pytest.raises(CorefileError, match=re.escape(words)):
+        read(f"{key} {{\n whoami\n}}\n")
+
+
+def test_networks_are_reverse_zones() -> None:
+    assert read("10.1.0.0/16 {\n whoami\n}").blocks[0].zones == ("1.10.in-addr.arpa",)
+    assert read("10.0.0.0/15 {\n whoami\n}").blocks[0].zones == ("0.10.in-addr.arpa", "1.10.in-addr.arpa")
+    assert read("fd00::/8 {\n whoami\n}").blocks[0].zones == ("d.f.ip6.arpa",)
+
+
+def test_a_zone_is_served_once() -> None:
+    with pytest.raises(CorefileError, match=re.escape("zone a.org is served by the block of line 1")):
+        read("a.org {\n whoami\n}\nb.org a.org {\n whoami\n}")
+
+
+def test_options_without_effect_are_noted() -> None:
+    found = compile_corefile(". {\n forward . 192.0.2.1 {\n  expire 10s\n }\n}", ORIGIN, resolv_conf=())
+    assert [(i.text, i.line) for i in found.ignored] == [("expire", 3)]
+
+
+def test_files_are_keys_of_the_config_map() -> None:
+    made = plugin("hosts /etc/coredns/custom.hosts", files={"custom.hosts": "192.0.2.1 a.org # x\n"})
+    assert isinstance(made, d.Hosts) and made.entries == (("192.0.2.1", ("a.org",)),)
