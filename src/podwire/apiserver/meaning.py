@@ -5,13 +5,16 @@ of the request (a version of the kind). Values are never changed: each function 
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from podwire.kube.decode import prune, type_errors, unknown_fields
 from podwire.kube.defaults import default_object
 from podwire.kube.registry import Kind
 from podwire.kube.selectors import parse_field_selector
 from podwire.kube.validate import FieldError, validate
+
+if TYPE_CHECKING:
+    from podwire.apiserver.patch.target import PatchKind
 
 Json = dict[str, Any]
 
@@ -55,6 +58,22 @@ class Meaning(Protocol):
         """A predicate. Raises :class:`podwire.kube.selectors.SelectorError`."""
         ...
 
+    def patch_kind(self, kind: Kind) -> "str | PatchKind":
+        """The kind as patches and field ownership see it."""
+        ...
+
+    def scale(self, kind: Kind, value: Json) -> Json:
+        """The Scale of an object."""
+        ...
+
+    def scale_change(self, kind: Kind, replicas: int) -> Json:
+        """The merge patch that sets the replicas."""
+        ...
+
+    def openapi_schema(self, kind: Kind) -> Json | None:
+        """The OpenAPI schema of the kind; None when it is made from its type."""
+        ...
+
 
 _GENERATION = frozenset(
     {"Pod", "Deployment", "ReplicaSet", "StatefulSet", "Ingress", "IngressClass", "NetworkPolicy", "EndpointSlice"}
@@ -95,6 +114,20 @@ class _BuiltIn:
 
     def field_selector(self, kind: Kind, text: str) -> Callable[[Json], bool]:
         return parse_field_selector(kind.name, text)
+
+    def patch_kind(self, kind: Kind) -> "str | PatchKind":
+        return kind.name
+
+    def scale(self, kind: Kind, value: Json) -> Json:
+        from podwire.kube.scale import scale_of
+
+        return scale_of(value)
+
+    def scale_change(self, kind: Kind, replicas: int) -> Json:
+        return {"spec": {"replicas": replicas}}
+
+    def openapi_schema(self, kind: Kind) -> Json | None:
+        return None
 
 
 BUILT_IN: Meaning = _BuiltIn()

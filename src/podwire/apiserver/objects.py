@@ -4,6 +4,8 @@ Every write goes through here, so the indexes cannot lag. They are derived: afte
 ``epoch`` grew) they are built again.
 """
 
+from collections.abc import Callable
+from collections.abc import Callable
 from typing import Any
 
 from podwire.apiserver.allocate import Allocator
@@ -14,6 +16,8 @@ from podwire.apiserver.store import Store
 Json = dict[str, Any]
 Place = tuple[str, str]
 """Kind and key."""
+Observer = Callable[[Place, Json | None, Json | None], None]
+"""Told of every write to the head: place, old and new value."""
 
 
 def key_of(namespace: str, name: str) -> str:
@@ -38,7 +42,10 @@ class Objects:
         self._dependents: dict[str, set[Place]] = {}
         self._uids: dict[str, Place] = {}
         self._members: dict[str, set[Place]] = {}
+        self.on_change: Callable[[str, str], object] | None = None
+        """Called with kind and namespace after each write of something in a namespace."""
         self._epoch = -1
+        self.observers: list[Observer] = []
         self._follow()
 
     def get(self, kind: str, key: str) -> Json | None:
@@ -52,6 +59,7 @@ class Objects:
         old = self.store.head(kind, key)
         item = self.store.put(kind, key, value)
         self._index((kind, key), old, item.value)
+        self._tell((kind, key), old, item.value)
         return item
 
     def remove(self, kind: str, key: str) -> Item:
@@ -60,7 +68,12 @@ class Objects:
         old = self.store.head(kind, key)
         item = self.store.remove(kind, key)
         self._index((kind, key), old, None)
+        self._tell((kind, key), old, None)
         return item
+
+    def _tell(self, place: Place, old: Json | None, new: Json | None) -> None:
+        for observer in self.observers:
+            observer(place, old, new)
 
     def dependents(self, uid: str) -> list[Place]:
         """Objects that name ``uid`` as an owner."""
@@ -73,6 +86,15 @@ class Objects:
     def members(self, namespace: str) -> list[Place]:
         """Everything in a namespace."""
         return sorted(self._members.get(namespace, ()))
+
+    def members_of(self, stored: str, namespace: str) -> list[Place]:
+        """Everything of one kind in a namespace."""
+        return [place for place in self._members.get(namespace, ()) if place[0] == stored]
+
+    def _tell(self, kind: str, value: Json) -> None:
+        namespace = value["metadata"].get("namespace", "")
+        if self.on_change is not None and namespace:
+            self.on_change(kind, namespace)
 
     def _follow(self) -> None:
         if self._epoch == self.store.epoch:

@@ -48,6 +48,21 @@ def type_errors(kind_name: str, obj: Any) -> str:
     return f'{kind_name} in version "{version}" cannot be handled as a {kind_name}: {error}'
 
 
+def schema_errors(schema: Schema, obj: Any) -> str:
+    """Why ``obj`` does not fit ``schema``, the first reason; empty when it does."""
+    return next(_errors(schema, obj, "", schema.name), "")
+
+
+def schema_unknown(schema: Schema, obj: Any, path: str) -> tuple[str, ...]:
+    """Paths, below ``path``, of fields ``schema`` does not have."""
+    return tuple(_unknown(schema, obj, path))
+
+
+def schema_prune(schema: Schema, obj: Any) -> Any:
+    """``obj`` without unknown fields and nulls."""
+    return _prune(schema, obj)
+
+
 def _unknown(schema: Schema, value: Any, path: str) -> Iterator[str]:
     if schema.kind == "object" and isinstance(value, dict):
         for key, child in value.items():

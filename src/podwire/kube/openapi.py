@@ -25,6 +25,7 @@ _PACKAGES: Mapping[str, str] = MappingProxyType(
         "apps": "io.k8s.api.apps.v1",
         "batch": "io.k8s.api.batch.v1",
         "core": "io.k8s.api.core.v1",
+        "crd": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
         "discovery": "io.k8s.api.discovery.v1",
         "leases": "io.k8s.api.coordination.v1",
         "meta": _META,
@@ -121,8 +122,11 @@ def openapi_index(hashes: Mapping[str, str]) -> Json:
     }
 
 
-def openapi_document(group: str, version: str) -> Json:
-    """The document of a group and version; ``group`` is empty for core. Without kinds its paths are empty."""
+def openapi_document(group: str, version: str, *, custom: Iterable[tuple[Kind, Json]] = ()) -> Json:
+    """The document of a group and version; ``group`` is empty for core. Without kinds its paths are empty.
+
+    ``custom`` kinds bring their schemas with them.
+    """
     kinds = [kind for kind in KINDS.values() if (kind.group, kind.version) == (group, version)]
     schemas: Json = {}
     paths: Json = {}
@@ -131,7 +135,12 @@ def openapi_document(group: str, version: str) -> Json:
         schemas[name] = {**schemas[name], "x-kubernetes-group-version-kind": [_gvk(kind)]}
         schemas[f"{name}List"] = _list_schema(kind, name)
         paths.update(_kind_paths(kind, name))
-    if kinds:
+    for kind, raw in custom:
+        name = ".".join([*reversed(kind.group.split(".")), kind.version, kind.name])
+        schemas[name] = _custom_schema(kind, raw, schemas)
+        schemas[f"{name}List"] = _list_schema(kind, name)
+        paths.update(_kind_paths(kind, name))
+    if paths:
         schemas[_LIST_META] = _SHARED[_LIST_META]
     return {
         "openapi": "3.0.0",
@@ -139,6 +148,18 @@ def openapi_document(group: str, version: str) -> Json:
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": dict(sorted(schemas.items()))},
     }
+
+
+def _custom_schema(kind: Kind, raw: Json, schemas: Json) -> Json:
+    """A user's schema with what every object has."""
+    meta = schema_of_kind("Namespace").fields["metadata"]
+    common = {
+        "apiVersion": {"type": "string", "description": "Version of the API."},
+        "kind": {"type": "string", "description": "Kind of the object."},
+        "metadata": {"allOf": [_reference(_collect(meta, schemas))], "description": "Standard object's metadata."},
+    }
+    properties = {**(raw.get("properties") or {}), **common}
+    return {**raw, "type": "object", "properties": properties, "x-kubernetes-group-version-kind": [_gvk(kind)]}
 
 
 def _document_name(group: str, version: str) -> str:

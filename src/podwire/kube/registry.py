@@ -12,6 +12,7 @@ import msgspec
 from podwire.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
 from podwire.kube.batch import CronJob, Job
 from podwire.kube.core import ConfigMap, Endpoints, Event, Namespace, Node, Secret, Service, ServiceAccount
+from podwire.kube.crd import CustomResourceDefinition
 from podwire.kube.discovery import EndpointSlice
 from podwire.kube.leases import Lease
 from podwire.kube.meta import KubeObject
@@ -119,6 +120,17 @@ _ROWS = (
     Kind("ClusterRoleBinding", "rbac.authorization.k8s.io", "v1", "clusterrolebindings", ClusterRoleBinding, False),
     Kind("Role", "rbac.authorization.k8s.io", "v1", "roles", Role),
     Kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", RoleBinding),
+    Kind(
+        "CustomResourceDefinition",
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        CustomResourceDefinition,
+        False,
+        ("crd", "crds"),
+        ("api-extensions",),
+        ("status",),
+    ),
     Kind("Lease", "coordination.k8s.io", "v1", "leases", Lease),
     Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", EndpointSlice),
     Kind("Ingress", "networking.k8s.io", "v1", "ingresses", Ingress, True, ("ing",), (), ("status",)),

@@ -36,7 +36,7 @@ def test_index() -> None:
 def test_references_resolve_and_text_is_clean(name: str) -> None:
     made = document(name)
     text = json.dumps(made)
-    names = set(re.findall(r"#/components/schemas/([\w.]+)", text))
+    names = set(re.findall(r"#/components/schemas/([\w.-]+)", text))
     assert names <= made["components"]["schemas"].keys()
     assert "``" not in text
     assert text == json.dumps(document(name)), "equal every time"

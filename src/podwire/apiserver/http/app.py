@@ -30,7 +30,6 @@ from podwire.apiserver.reviews import REVIEWS, Reviews
 from podwire.apiserver.status import StatusError, internal, method_not_allowed, no_such_path
 from podwire.apiserver.tokens import Tokens
 from podwire.apiserver.verbs import Verbs
-from podwire.kube.scale import scale_of
 
 Json = dict[str, Any]
 
@@ -163,7 +162,7 @@ class App:
                 data = item.data if shape == "plain" else one(target, item.value, shape, include=include)
                 return reply(data)
             case "scale":
-                return reply(encode(scale_of(item.value)))
+                return reply(encode(target.meaning.scale(target.kind, item.value)))
             case _:
                 raise method_not_allowed()
 

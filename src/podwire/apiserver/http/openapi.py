@@ -71,7 +71,8 @@ class OpenApi:
             from podwire.kube.openapi import openapi_document
 
             group, version = ("", "v1") if name == "api/v1" else name.split("/")[1:]
-            data = encode(openapi_document(group, version))
+            rows = [(row, self._kinds.meaning(row).openapi_schema(row)) for row in self._kinds.of_group(group, version)]
+            data = encode(openapi_document(group, version, custom=[(row, raw) for row, raw in rows if raw is not None]))
             found = self._documents[name] = (data, sha512(data).hexdigest().upper())
         return found
 

@@ -7,7 +7,7 @@ from podwire.apiserver.http.body import parse_json
 from podwire.apiserver.patching import By, apply_patch
 from podwire.apiserver.status import bad_request, cause, invalid, not_found, unsupported_media
 from podwire.apiserver.verbs import Outcome, Verbs, WriteOptions, merge_values
-from podwire.kube.scale import replicas_of, scale_errors, scale_of
+from podwire.kube.scale import replicas_of, scale_errors
 
 Json = dict[str, Any]
 
@@ -26,7 +26,7 @@ def replace(verbs: Verbs, target: Target, wanted: Json, options: WriteOptions) -
     if errors := scale_errors(replicas):
         causes = [cause(error.reason, error.message, error.field) for error in errors]
         raise invalid(target.kind, target.name, causes)
-    change: Json = {"spec": {"replicas": replicas}}
+    change: Json = target.meaning.scale_change(target.kind, replicas)
     meta = wanted.get("metadata")
     if isinstance(meta, dict) and meta.get("resourceVersion"):
         change["metadata"] = {"resourceVersion": meta["resourceVersion"]}
@@ -38,7 +38,7 @@ def patch(verbs: Verbs, target: Target, media: str, body: bytes, *, options: Wri
     current = verbs.objects.get(target.kind.stored, target.key)
     if current is None:
         raise not_found(target.kind, target.name)
-    shown = scale_of(current)
+    shown = target.meaning.scale(target.kind, current)
     if media == _JSON:
         by = By(manager="", subresource="scale", now="")
         wanted = apply_patch("Scale", media, body, current=shown, by=by)

@@ -31,6 +31,7 @@ from podwire.apiserver.patch.managers import (
     reset_fields,
     with_entries,
 )
+from podwire.apiserver.patch.target import Patched, patch_kind
 from podwire.apiserver.patch.typed import (
     canonical,
     elements,
@@ -41,9 +42,7 @@ from podwire.apiserver.patch.typed import (
     shape_of,
     without_nulls,
 )
-from podwire.kube.decode import type_errors, unknown_fields
-from podwire.kube.registry import KINDS
-from podwire.kube.schema import Schema, schema_of_kind
+from podwire.kube.schema import Schema
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 BEFORE_FIRST_APPLY = "before-first-apply"
@@ -58,14 +57,14 @@ class _Conflicts(Exception):
         self.found = found
 
 
-def apply_object(kind_name: str, config: Any, *, current: Json | None, options: PatchOptions) -> Json:
+def apply_object(kind_name: Patched, config: Any, *, current: Json | None, options: PatchOptions) -> Json:
     """``current`` after ``config`` was applied, with managedFields; ``current`` itself when nothing changed.
 
     ``current`` None creates. Raises :class:`PatchError` 400 (malformed), 409 (conflicts), 422 (no manager).
     """
     check_manager(options.field_manager)
     _check_config(kind_name, config)
-    config = canonical(schema_of_kind(kind_name), {**config, "metadata": config.get("metadata") or {}})
+    config = canonical(patch_kind(kind_name).schema, {**config, "metadata": config.get("metadata") or {}})
     live: Json = current or {}
     entries = entries_of(live)
     if current is not None and not entries:
@@ -94,28 +93,28 @@ def check_manager(name: str) -> None:
     raise PatchError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: fieldManager: {why}', causes)
 
 
-def _check_config(kind_name: str, config: Any) -> None:
-    kind = KINDS[kind_name]
+def _check_config(kind_name: Patched, config: Any) -> None:
+    kind = patch_kind(kind_name)
     if not isinstance(config, dict):
         raise bad_request("error decoding YAML: the applied configuration must be one object")
     for field in ("apiVersion", "kind"):
         if not config.get(field):
             raise bad_request(f"Object '{field}' is missing in the applied configuration")
-    if config["kind"] != kind_name:
+    if config["kind"] != kind.name:
         raise bad_request(f"invalid object type: {config['apiVersion']}, Kind={config['kind']}")
     if config["apiVersion"] != kind.api_version:
         raise bad_request(
             "Incorrect version specified in apply patch. "
             f"Specified patch version: {config['apiVersion']}, expected: {kind.api_version}"
         )
-    if error := type_errors(kind_name, config):
+    if error := kind.type_errors(config):
         raise bad_request(error)
     meta = config.get("metadata") or {}
     if meta.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
-    where = f"{meta.get('namespace', '')}/{meta.get('name', '')}; {kind.api_version}, Kind={kind_name}"
-    problems = [f".{path}: field not declared in schema" for path in unknown_fields(kind_name, config)]
-    problems += _list_problems(schema_of_kind(kind_name), config, "")
+    where = f"{meta.get('namespace', '')}/{meta.get('name', '')}; {kind.api_version}, Kind={kind.name}"
+    problems = [f".{path}: field not declared in schema" for path in kind.unknown_fields(config)]
+    problems += _list_problems(patch_kind(kind_name).schema, config, "")
     if problems:
         text = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
         raise bad_request(f"failed to create typed patch object ({where}): {text}")
@@ -141,15 +140,15 @@ def _list_problems(schema: Schema, value: Any, path: str) -> list[str]:
     return out
 
 
-def _first_entries(kind_name: str, live: Json, now: str) -> list[Json]:
+def _first_entries(kind_name: Patched, live: Json, now: str) -> list[Json]:
     """Rule 5."""
-    version = KINDS[kind_name].api_version
+    version = patch_kind(kind_name).api_version
     changed, _ = changes(kind_name, {}, live, "")
     return claim([], (BEFORE_FIRST_APPLY, "Update", version, ""), version, now=now, fields=changed)
 
 
-def _attempt(kind_name: str, config: Json, live: Json, *, entries: list[Json], options: PatchOptions) -> Json:
-    schema, version = schema_of_kind(kind_name), KINDS[kind_name].api_version
+def _attempt(kind_name: Patched, config: Json, live: Json, *, entries: list[Json], options: PatchOptions) -> Json:
+    schema, version = patch_kind(kind_name).schema, patch_kind(kind_name).api_version
     owner: Identity = (options.field_manager, "Apply", "", options.subresource)
     last = find(entries, owner)
     others = [entry for entry in entries if entry is not last]
@@ -204,7 +203,7 @@ def _find_conflicts(others: list[Json], changed: Fields) -> None:
 
 
 def _serious(
-    kind_name: str, live: Json, found: list[tuple[Json, tuple[str, ...]]], options: PatchOptions
+    kind_name: Patched, live: Json, found: list[tuple[Json, tuple[str, ...]]], options: PatchOptions
 ) -> list[tuple[Json, tuple[str, ...]]]:
     """The conflicts that are not kubectl's own client-side past (rule 4)."""
     if options.field_manager != "kubectl":
@@ -213,7 +212,7 @@ def _serious(
     return [(entry, path) for entry, path in found if not has(allowed, path)]
 
 
-def _last_applied_fields(kind_name: str, live: Json) -> Fields:
+def _last_applied_fields(kind_name: Patched, live: Json) -> Fields:
     """Fields of the last-applied annotation that still have the value it gave them."""
     text = ((live.get("metadata") or {}).get("annotations") or {}).get(LAST_APPLIED)
     if not text:
@@ -222,9 +221,9 @@ def _last_applied_fields(kind_name: str, live: Json) -> Fields:
         config = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return {}
-    if not isinstance(config, dict) or config.get("apiVersion") != KINDS[kind_name].api_version:
+    if not isinstance(config, dict) or config.get("apiVersion") != patch_kind(kind_name).api_version:
         return {}
-    schema = schema_of_kind(kind_name)
+    schema = patch_kind(kind_name).schema
     config = canonical(schema, config)
     changed, removed = compare(schema, config, live)
     return difference(difference(own(schema, config) or {}, changed or {}), removed or {})

@@ -11,9 +11,9 @@ from typing import Any
 
 from podwire.apiserver.patch.compare import compare
 from podwire.apiserver.patch.fieldset import Fields, difference, exclude, ordered, parse_fields, union
+from podwire.apiserver.patch.target import Patched, patch_kind
 from podwire.apiserver.patch.typed import ABSENT
-from podwire.kube.registry import KINDS
-from podwire.kube.schema import Schema, schema_of_kind
+from podwire.kube.schema import Schema
 
 Json = dict[str, Any]
 Identity = tuple[str, str, str, str]
@@ -44,21 +44,21 @@ _RESET_BY_STATUS: Json = {
 }
 
 
-def reset_fields(kind_name: str, subresource: str) -> Fields:
+def reset_fields(kind_name: Patched, subresource: str) -> Fields:
     """Fields that a write through this path cannot change, so that it does not come to own them."""
     if subresource == "status":
         return _RESET_BY_STATUS
-    return {"f:status": {}} if not subresource and "status" in KINDS[kind_name].subresources else {}
+    return {"f:status": {}} if not subresource and patch_kind(kind_name).has_status else {}
 
 
-def root_schema(kind_name: str) -> Schema:
+def root_schema(kind_name: Patched) -> Schema:
     """The schema of a kind."""
-    return schema_of_kind(kind_name)
+    return patch_kind(kind_name).schema
 
 
-def changes(kind_name: str, old: Json, new: Json, subresource: str) -> tuple[Fields, Fields]:
+def changes(kind_name: Patched, old: Json, new: Json, subresource: str) -> tuple[Fields, Fields]:
     """Fields added or modified, and fields removed, but for those nobody owns or this path cannot change."""
-    schema = schema_of_kind(kind_name)
+    schema = patch_kind(kind_name).schema
     changed: Fields = {}
     removed: Fields = {}
     for name in {**old, **new}:

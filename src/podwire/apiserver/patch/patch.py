@@ -8,8 +8,7 @@ from podwire.apiserver.patch.errors import Json, PatchError, PatchOptions, bad_r
 from podwire.apiserver.patch.jsonpatch import json_patch
 from podwire.apiserver.patch.mergepatch import merge_patch
 from podwire.apiserver.patch.strategic import strategic_merge
-from podwire.kube.registry import KINDS
-from podwire.kube.schema import schema_of_kind
+from podwire.apiserver.patch.target import Patched, patch_kind
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -19,7 +18,7 @@ PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 
 
 def patch_object(
-    kind_name: str, content_type: str, body: bytes, *, current: Json | None, options: PatchOptions
+    kind_name: Patched, content_type: str, body: bytes, *, current: Json | None, options: PatchOptions
 ) -> Json:
     """``current`` patched: the whole new object, before defaults, validation and ownership of plain writes.
 
@@ -32,12 +31,12 @@ def patch_object(
     media = content_type.split(";")[0].strip().lower()
     if media == APPLY_PATCH:
         return apply_object(kind_name, decode_yaml(body), current=current, options=options)
-    if media not in PATCH_TYPES or (media == STRATEGIC_PATCH and kind_name not in KINDS):
+    if media not in PATCH_TYPES or (media == STRATEGIC_PATCH and not patch_kind(kind_name).strategic):
         accepted = ", ".join(PATCH_TYPES)
         wrong = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
         raise PatchError(415, "UnsupportedMediaType", wrong)
     if current is None:
-        raise PatchError(404, "NotFound", f"there is no {kind_name} to patch")
+        raise PatchError(404, "NotFound", f"there is no {patch_kind(kind_name).name} to patch")
     if media == JSON_PATCH:
         return _object(current, json_patch(current, decode_json(body)))
     patch = decode_json(body)
@@ -45,7 +44,7 @@ def patch_object(
         raise bad_request("error decoding patch: the patch must be one object")
     if media == MERGE_PATCH:
         return _object(current, merge_patch(current, patch))
-    return _object(current, strategic_merge(schema_of_kind(kind_name), current, patch))
+    return _object(current, strategic_merge(patch_kind(kind_name).schema, current, patch))
 
 
 def _object(current: Json, result: Any) -> Json:

@@ -24,10 +24,12 @@ from podwire.apiserver.patch.managers import (
     parse_entries,
     with_entries,
 )
-from podwire.kube.registry import KINDS
+from podwire.apiserver.patch.target import Patched, patch_kind
 
 
-def track_update(kind_name: str, old: Json | None, new: Json, manager: str, now: str, subresource: str = "") -> Json:
+def track_update(
+    kind_name: Patched, old: Json | None, new: Json, manager: str, now: str, subresource: str = ""
+) -> Json:
     """``new`` with the managedFields a write by ``manager`` leaves; ``new`` itself when they are right already.
 
     ``old`` is the live object, None for a create; ``now`` an RFC 3339 time in whole seconds.
@@ -40,7 +42,7 @@ def track_update(kind_name: str, old: Json | None, new: Json, manager: str, now:
     if not changed and not removed:
         return with_entries(new, before)
     entries = less(before, changed, removed)
-    version = KINDS[kind_name].api_version
+    version = patch_kind(kind_name).api_version
     owner = (manager or "unknown", "Update", version, subresource)
     entries = claim(entries, owner, version, now=now, fields=changed)
     return with_entries(new, in_order(capped(entries)))
