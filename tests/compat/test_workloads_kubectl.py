@@ -95,3 +95,29 @@ def test_a_daemon_set_is_on_every_node(cluster: RunningPodwire, space: str) -> N
     revision = cluster.kubectl("get", "controllerrevisions", "-n", space, "--no-headers").split()
     assert revision[1:3] == ["daemonset.apps/x", "1"]
     assert "updateStrategy" in cluster.kubectl("explain", "ds.spec")
+
+
+def test_jobs_run_and_are_waited_for(cluster: RunningPodwire, space: str) -> None:
+    cluster.kubectl("create", "job", "one", "-n", space, "--image=busybox", "--", "sh", "-c", "echo done")
+    cluster.kubectl("wait", "-n", space, "--for=condition=complete", "job/one", "--timeout=50s")
+    assert cluster.kubectl("logs", "-n", space, "job/one").strip() == "done"
+    table = cluster.kubectl("get", "job", "one", "-n", space, "--no-headers").split()
+    assert table[:3] == ["one", "Complete", "1/1"]
+    cluster.kubectl("create", "job", "bad", "-n", space, "--image=busybox", "--", "sh", "-c", "exit 3")
+    cluster.kubectl("patch", "job", "bad", "-n", space, "-p", '{"spec":{"backoffLimit":0}}')
+    cluster.kubectl("wait", "-n", space, "--for=condition=failed", "job/bad", "--timeout=50s")
+    assert cluster.get("job", "bad", "-n", space)["status"]["failed"] == 1
+    cluster.kubectl("delete", "job", "one", "bad", "-n", space, "--wait", "--timeout=50s")
+    eventually(lambda: cluster.get("pods", "-n", space)["items"], lambda found: not found)
+
+
+def test_cron_jobs_are_made_suspended_and_run_by_hand(cluster: RunningPodwire, space: str) -> None:
+    cluster.kubectl(
+        "create", "cronjob", "c", "-n", space, "--image=busybox", "--schedule=0 0 1 1 *", "--", "sh", "-c", "echo done"
+    )
+    table = cluster.kubectl("get", "cronjob", "c", "-n", space, "--no-headers").split()
+    assert table[1:8] == ["0", "0", "1", "1", "*", "<none>", "False"]
+    cluster.kubectl("create", "job", "now", "-n", space, "--from=cronjob/c")
+    cluster.kubectl("wait", "-n", space, "--for=condition=complete", "job/now", "--timeout=50s")
+    said = cluster.attempt("kubectl", "create", "cronjob", "d", "-n", space, "--image=busybox", "--schedule=9 9")
+    assert said.returncode == 1 and "expected exactly 5 fields" in said.stderr

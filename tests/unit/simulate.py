@@ -34,7 +34,9 @@ class World:
         self.log: list[str] = []
         self.unready: set[str] = set()
         self.hold_gone = False
+        self.exits: Callable[[str], int | None] = lambda name: None
         self.ran: dict[str, PodUnit] = {}
+        self.endings: dict[str, float] = {}
         self.addresses: dict[str, str] = {}
         self.compiled: Compiled | None = None
         for name in ("default", "kube-system"):
@@ -101,6 +103,11 @@ class World:
                 value["metadata"] |= {"deletionTimestamp": stamp(self.now + 30), "deletionGracePeriodSeconds": 30}
                 self._store(kind, key, value)
             return
+        if value["metadata"].get("finalizers"):
+            value = copy.deepcopy(value)
+            value["metadata"] |= {"deletionTimestamp": stamp(self.now), "deletionGracePeriodSeconds": 0}
+            self._store(kind, key, value)
+            return
         del self.objects[kind, key]
         self.builder.remove(kind, key)
         uid = value["metadata"]["uid"]
@@ -134,6 +141,9 @@ class World:
                 if value.get("spec") != before:
                     value["metadata"]["generation"] += 1
                 self._store(kind, key, default_object(value))
+                meta = value["metadata"]
+                if meta.get("deletionTimestamp") and not meta.get("finalizers") and "nodeName" not in value["spec"]:
+                    self.delete(kind, write.ref.name, write.ref.namespace, grace=0)
             case Replace():
                 if write.body["metadata"].get("resourceVersion") != value["metadata"]["resourceVersion"]:
                     raise Conflict(key)
@@ -184,8 +194,11 @@ class World:
                     self.builder.observe(unit.uid, PodFact(unit.uid, unit.node, gone=True))
                 continue
             ready = unit.run and unit.pod.name not in self.unready
+            code = self.exits(unit.pod.name) if unit.run else None
             facts = tuple(
-                ContainerFact(c.name, "running", ready=ready, started=True, started_at=START)
+                ContainerFact(c.name, "terminated", exit_code=code, started_at=START, finished_at=self.ended(unit.uid))
+                if code is not None
+                else ContainerFact(c.name, "running", ready=ready, started=True, started_at=START)
                 if unit.run
                 else ContainerFact(c.name, "waiting", reason="ContainerCreating")
                 for c in unit.containers
@@ -195,6 +208,10 @@ class World:
             if all(p.uid != uid for p in plans.nodes.pods.values()):
                 self.builder.observe(uid, PodFact(uid, unit.node, gone=True))
                 del self.ran[uid]
+
+    def ended(self, uid: str) -> float:
+        """When a container ended: the first time somebody asked."""
+        return self.endings.setdefault(uid, self.now)
 
     def plane(self, name: str, fact: PlaneFact) -> None:
         self.builder.observe(name, fact)

@@ -6,7 +6,7 @@ Rules:
 2. Every write is a unit of the memo, so a time inside it does not change while it is under way.
 3. Which objects are written is decided by ``settings.owned``: ``workloads`` and ``scheduling``.
 
-Not here: Job, CronJob; adoption of pods without owner.
+Not here: adoption of pods without owner.
 """
 
 from functools import partial
@@ -15,11 +15,12 @@ from podwire.base import Finding
 from podwire.compile.context import Context, Piece
 from podwire.compile.workloads_daemonsets import compile_daemon_set
 from podwire.compile.workloads_deployments import compile_deployment
+from podwire.compile.workloads_jobs import compile_job, release_orphans
 from podwire.compile.workloads_pods import PodCounts
 from podwire.compile.workloads_replicasets import compile_replica_set, count_replica_set
 from podwire.compile.workloads_scheduling import compile_scheduling
 from podwire.compile.workloads_statefulsets import compile_stateful_set
-from podwire.kube import DaemonSet, Deployment, ReplicaSet, StatefulSet
+from podwire.kube import CronJob, DaemonSet, Deployment, Job, ReplicaSet, StatefulSet
 from podwire.plan import Write
 
 
@@ -57,6 +58,27 @@ def _controllers(context: Context, writes: dict[str, Write], findings: list[Find
             wakes.append(wake_at)
     for daemon in snapshot.all(DaemonSet).values():
         made, wake_at = compile_daemon_set(context, daemon)
+        writes.update(made)
+        if wake_at is not None:
+            wakes.append(wake_at)
+    for job in snapshot.all(Job).values():
+        made, found, wake_at = compile_job(context, job, snapshot.pods_of(job))
+        writes.update(made)
+        findings.extend(found)
+        if wake_at is not None:
+            wakes.append(wake_at)
+    writes.update(release_orphans(context))
+    _cron_jobs(context, writes, wakes)
+
+
+def _cron_jobs(context: Context, writes: dict[str, Write], wakes: list[float]) -> None:
+    found = context.snapshot.all(CronJob)
+    if not found:
+        return
+    from podwire.compile.workloads_cronjobs import compile_cron_job  # time zones load when there is a use for them
+
+    for cron in found.values():
+        made, wake_at = compile_cron_job(context, cron)
         writes.update(made)
         if wake_at is not None:
             wakes.append(wake_at)

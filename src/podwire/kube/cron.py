@@ -64,15 +64,16 @@ class Schedule(msgspec.Struct, frozen=True):
         return next((t for t in self._times(moment, found) if t > moment), None)
 
     def _times(self, moment: float, zone: tzinfo) -> Iterator[float]:
-        first = datetime.fromtimestamp(moment, zone).date()
+        now = datetime.fromtimestamp(moment, zone)
         for offset in range(_HORIZON_DAYS):
-            day = first + timedelta(days=offset)
+            day = now.date() + timedelta(days=offset)
             if day.month in self.months and self._holds(day):
-                yield from sorted(self._times_of(day, zone))
+                # An hour less, because clocks may just have been set back.
+                yield from self._times_of(day, zone, first_hour=0 if offset else now.hour - 1)
 
-    def _times_of(self, day: date, zone: tzinfo) -> Iterator[float]:
-        for hour in self.hours:
-            for minute in self.minutes:
+    def _times_of(self, day: date, zone: tzinfo, *, first_hour: int) -> Iterator[float]:
+        for hour in sorted(self.hours):
+            for minute in sorted(self.minutes) if hour >= first_hour else ():
                 local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
                 seconds = local.timestamp()
                 if datetime.fromtimestamp(seconds, zone).replace(fold=0) == local:

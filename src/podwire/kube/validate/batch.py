@@ -6,7 +6,6 @@ Spec: k8s:pkg/apis/{batch,policy,scheduling}/validation/validation.go.
 import re
 from typing import Any
 
-from podwire.kube.cron import CronError, find_zone, parse_schedule
 from podwire.kube.names import dns_subdomain_problems
 from podwire.kube.validate.errors import (
     Errors,
@@ -127,6 +126,8 @@ def check_cron_job(obj: Obj, old: Obj | None) -> Errors:
 
 
 def _check_schedule(spec: Obj, old: Obj | None) -> Errors:
+    from podwire.kube.cron import CronError, find_zone, parse_schedule  # time zones load when there is a use for them
+
     schedule, zone = spec["schedule"], spec.get("timeZone")
     if "TZ" in schedule:
         detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
