@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import os
-import shlex
 import signal
 import sys
 import time
@@ -20,22 +19,14 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """0 when ready (and stopped by a signal), 1 when manifests were refused or readiness did not come, 2 otherwise."""
-    images = tuple(_image_rule(text) for text in args.image)
+    from podwire.cluster.images import parse_image_rules
+
+    images = tuple(rule for text in args.image for rule in parse_image_rules(text))
     if args.nodes < 1:
         raise EnvironmentUnfit("--nodes must be at least 1")
     if args.detach:
         return _detach(args)
     return asyncio.run(_up(args, images))
-
-
-def _image_rule(text: str) -> "ImageRule":
-    from podwire.snapshot import ImageRule
-
-    glob, _, command = text.partition("=")
-    argv = tuple(shlex.split(command))
-    if not glob or not argv:
-        raise EnvironmentUnfit(f"--image {text!r}: write GLOB=COMMAND, for example 'nginx*=python3 -m http.server 80'")
-    return ImageRule(glob, argv)
 
 
 async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:

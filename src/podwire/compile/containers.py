@@ -19,8 +19,8 @@ from math import ceil
 import msgspec
 
 from podwire.base import FieldPath, Finding, Origin, Ref
-from podwire.compile.containers_life import compile_life
-from podwire.compile.images import OWN_PLANES, decide_work, repository_of
+from podwire.compile.containers_life import compile_life, user_of
+from podwire.compile.images import OWN_PLANES, decide_work, find_run, repository_of
 from podwire.compile.probes import compile_probe, probe_ports
 from podwire.kube import ConfigMap, Pod, Secret
 from podwire.kube.pods import Container as KubeContainer
@@ -89,6 +89,11 @@ def compile_container(
     findings = list(_not_enforced(container, ref, path, host_network=around.pod.spec.host_network))
     is_own = repository_of(container.image) in OWN_PLANES
     life = compile_life(container, around.pod, path, findings)
+    run = find_run(container.image, around.rules)
+    user = life.user
+    if run is not None:
+        env = dict(run.env) | env
+        user = user_of(user, run.user)
     unit = plan.Container(
         origin=Origin(ref, FieldPath(path)),
         name=container.name,
@@ -107,7 +112,7 @@ def compile_container(
         restart_rules=life.restart_rules,
         message_path="" if is_own else container.termination_message_path,
         message_from_logs=container.termination_message_policy == "FallbackToLogsOnError",
-        user=life.user,
+        user=user,
     )
     return unit, tuple(problems), tuple(findings)
 

@@ -95,6 +95,14 @@ def _user(container: Container, pod: Pod) -> User:
     )
 
 
+def user_of(asked: User, image_user: str) -> User:
+    """The image's user (``name``, ``id``, either with ``:group``) where the pod asks for none."""
+    if asked.user or not image_user:
+        return asked
+    user, _, group = image_user.partition(":")
+    return msgspec.structs.replace(asked, user=user, group=asked.group or group)
+
+
 def _unenforced(container: Container, pod: Pod, path: str) -> Iterator[Finding]:
     """Parts of the security contexts that look like protection, and that nothing here enforces."""
     for field, context in (

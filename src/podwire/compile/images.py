@@ -4,7 +4,8 @@ Rules:
 
 1. The first match decides, in the order above; the reason says which in a sentence fit for an event.
 2. A mapped command takes the place of the image's entrypoint: the container's ``args`` follow it, its ``command`` does
-   not run.
+   not run. With a root file system of its own a container's ``command`` and ``args`` replace the image's as in
+   Kubernetes; without any command it does not start.
 3. A tool image runs the container's command with this machine's tools; without one it sleeps.
 4. A stand-in listens on every declared port, probe port and port that a Service sends to the pod.
 """
@@ -15,7 +16,7 @@ from types import MappingProxyType
 
 from podwire.kube.pods import Container
 from podwire.plan.node import ProcessWork, StandInPort, StandInWork, Work
-from podwire.snapshot import ImageRule
+from podwire.snapshot import ImageRule, ImageRun
 
 SLEEP = ("sleep", "infinity")
 TOOLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -77,6 +78,8 @@ def decide_work(
     """The work of one container; ``command`` and ``args`` are after ``$(VAR)`` expansion."""
     for rule in rules:
         if matches_glob(rule.glob, container.image):
+            if rule.run is not None:
+                return _own_root(container, rule, rule.run, command, args)
             reason = f"image {container.image} is {rule.reason}: runs {' '.join(rule.argv)}"
             return ProcessWork((*rule.argv, *args), reason, container.working_dir, rule.binds)
     name = repository_of(container.image)
@@ -89,6 +92,19 @@ def decide_work(
     ports = {(p.port, p.protocol): p for p in (*extra_ports, *_declared(container))}
     reason = f"image {container.image} is not run: a stand-in answers on its ports"
     return StandInWork(tuple(sorted(ports.values())), reason)
+
+
+def find_run(image: str, rules: Iterable[ImageRule]) -> ImageRun | None:
+    """How the user's image is run, when it has a root file system of its own."""
+    return next((rule.run for rule in rules if matches_glob(rule.glob, image)), None)
+
+
+def _own_root(
+    container: Container, rule: ImageRule, run: ImageRun, command: tuple[str, ...], args: tuple[str, ...]
+) -> ProcessWork:
+    argv = (*(command or run.entrypoint), *(args or (() if command else run.command)))
+    reason = f"image {container.image} is {rule.reason}"
+    return ProcessWork(argv, reason, container.working_dir or run.working_dir, rule.binds, run.root)
 
 
 def _tool(

@@ -109,6 +109,7 @@ class PodContext:
             hostname=unit.hostname[:64],
             files=tuple(files),
             binds=container.work.binds if isinstance(container.work, ProcessWork) else (),
+            root=container.work.root if isinstance(container.work, ProcessWork) else (),
             mounts=self.services.store.mounts(unit, container),
             user=user.user,
             group=user.group,
@@ -117,7 +118,8 @@ class PodContext:
         )
 
     def _environment(self, container: Container, *, tty: bool) -> dict[str, str]:
-        own = [part for part in os.environ.get("PATH", "").split(":") if part]
+        alone = isinstance(container.work, ProcessWork) and container.work.root
+        own = [part for part in os.environ.get("PATH", "").split(":") if part and not alone]
         path = ":".join(dict.fromkeys([*own, *_STANDARD_PATH.split(":")]))
         base = {"PATH": path, "HOME": "/root", "HOSTNAME": self.unit.hostname}
         return base | ({"TERM": "xterm"} if tty else {}) | dict(container.env)

@@ -441,6 +441,8 @@ def execute(request: dict[str, Any]) -> None:
     os.makedirs(directory, exist_ok=True)
     os.chdir(directory)
     argv, environment = request["argv"], request["env"]
+    if not argv:
+        raise OSError(22, "no command specified: neither the container nor its image has one")
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
     become_user(request)

@@ -22,12 +22,14 @@ class ProcessWork(msgspec.Struct, frozen=True):
     """Run a program of this machine. ``argv`` is complete: command and arguments after expansion.
 
     ``binds`` are folders of the machine the program shares (sockets work across a bind mount, not across an overlay).
+    ``root``: folders of its root file system, topmost first; none: the machine's.
     """
 
     argv: tuple[str, ...]
     reason: str
     working_dir: str = ""
     binds: tuple[str, ...] = ()
+    root: tuple[str, ...] = ()
 
 
 class StandInPort(msgspec.Struct, frozen=True, order=True):

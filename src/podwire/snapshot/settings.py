@@ -5,13 +5,26 @@ import msgspec
 from podwire.base import Cidr
 
 
+class ImageRun(msgspec.Struct, frozen=True):
+    """A root file system (folders, topmost layer first) and how its image is run."""
+
+    root: tuple[str, ...]
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str = ""
+    user: str = ""
+
+
 class ImageRule(msgspec.Struct, frozen=True):
-    """``--image GLOB=COMMAND``: containers whose image matches ``glob`` run ``argv`` (split, never a shell)."""
+    """``--image GLOB=COMMAND``: containers whose image matches ``glob`` run ``argv`` (split, never a shell); with
+    ``run`` they have a root file system of their own and run as their image says."""
 
     glob: str
     argv: tuple[str, ...]
     reason: str = "mapped by the user"
     binds: tuple[str, ...] = ()
+    run: ImageRun | None = None
 
 
 class Owned(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from podwire.plan.node import (
     StandInWork,
     User,
 )
-from podwire.snapshot import ImageRule, Settings
+from podwire.snapshot import ImageRule, ImageRun, Settings
 
 
 def unit_of(world: World, name: str = "p") -> Pod:
@@ -412,3 +412,23 @@ def test_a_node_without_a_network_is_said_so_and_its_pods_stay_out() -> None:
 def test_nodes_carry_zone_address_and_cidr() -> None:
     unit = World().compile().nodes.nodes["node-2"]
     assert (unit.zone, unit.address, unit.pod_cidr) == ("b", "10.89.0.11", "10.244.1.0/24")
+
+
+@pytest.mark.parametrize(
+    ("fields", "argv"),
+    [
+        ({}, ("/serve", "--port", "80")),
+        ({"args": ["--help"]}, ("/serve", "--help")),
+        ({"command": ["sh"]}, ("sh",)),
+        ({"command": ["sh"], "args": ["-c"]}, ("sh", "-c")),
+    ],
+)
+def test_an_image_with_a_root_of_its_own_runs_as_it_says(fields: dict[str, Any], argv: tuple[str, ...]) -> None:
+    run = ImageRun(("/layers/2", "/layers/1"), ("/serve",), ("--port", "80"), (("A", "1"), ("B", "2")), "/srv", "web:9")
+    world = World(settings=Settings(planes=False, images=(ImageRule("nginx*", (), "an image", run=run),)))
+    made = bound(
+        world, container(pod("p"), image="nginx:1.27", env=[{"name": "B", "value": "3"}], **fields)
+    ).containers[0]
+    assert made.work == ProcessWork(argv, "image nginx:1.27 is an image", "/srv", (), ("/layers/2", "/layers/1"))
+    assert made.env == (("A", "1"), ("B", "3"))
+    assert made.user == User("web", "9")
