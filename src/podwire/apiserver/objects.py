@@ -5,7 +5,6 @@ Every write goes through here, so the indexes cannot lag. They are derived: afte
 """
 
 from collections.abc import Callable
-from collections.abc import Callable
 from typing import Any
 
 from podwire.apiserver.allocate import Allocator
@@ -18,6 +17,8 @@ Place = tuple[str, str]
 """Kind and key."""
 Observer = Callable[[Place, Json | None, Json | None], None]
 """Told of every write to the head: place, old and new value."""
+
+_RULES = ("LimitRange", "ResourceQuota")
 
 
 def key_of(namespace: str, name: str) -> str:
@@ -42,8 +43,7 @@ class Objects:
         self._dependents: dict[str, set[Place]] = {}
         self._uids: dict[str, Place] = {}
         self._members: dict[str, set[Place]] = {}
-        self.on_change: Callable[[str, str], object] | None = None
-        """Called with kind and namespace after each write of something in a namespace."""
+        self._rules: dict[str, set[Place]] = {}
         self._epoch = -1
         self.observers: list[Observer] = []
         self._follow()
@@ -87,20 +87,15 @@ class Objects:
         """Everything in a namespace."""
         return sorted(self._members.get(namespace, ()))
 
-    def members_of(self, stored: str, namespace: str) -> list[Place]:
-        """Everything of one kind in a namespace."""
-        return [place for place in self._members.get(namespace, ()) if place[0] == stored]
-
-    def _tell(self, kind: str, value: Json) -> None:
-        namespace = value["metadata"].get("namespace", "")
-        if self.on_change is not None and namespace:
-            self.on_change(kind, namespace)
+    def rules_in(self, namespace: str, stored: str) -> list[Place]:
+        """The LimitRanges or ResourceQuotas of a namespace; a look at nothing else."""
+        return sorted(self._rules.get(f"{stored} {namespace}", ()))
 
     def _follow(self) -> None:
         if self._epoch == self.store.epoch:
             return
         self._epoch = self.store.epoch
-        self._dependents, self._uids, self._members = {}, {}, {}
+        self._dependents, self._uids, self._members, self._rules = {}, {}, {}, {}
         self.allocator.reset()
         for kind in self.store.head_kinds():
             for key, value in self.store.heads(kind):
@@ -118,6 +113,10 @@ class Objects:
             self._uids[new["metadata"].get("uid", "")] = place
             for owner in owners(new):
                 self._dependents.setdefault(owner.get("uid", ""), set()).add(place)
+        if place[0] in _RULES:
+            _discard(self._rules, f"{place[0]} {place[1].partition('/')[0]}", place)
+            if new is not None:
+                self._rules.setdefault(f"{place[0]} {place[1].partition('/')[0]}", set()).add(place)
         if place[0] == "Service":
             self.allocator.track(place[1], old, new)
 

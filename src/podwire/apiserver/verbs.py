@@ -19,9 +19,12 @@ import msgspec
 
 from podwire.apiserver.admission import admit, fill_namespace, needed_in_namespace
 from podwire.apiserver.chance import Chance, timestamp
+from podwire.apiserver.eviction import evict
 from podwire.apiserver.identity import User
+from podwire.apiserver.limitrange import limit_pod
 from podwire.apiserver.objects import Objects, key_of
 from podwire.apiserver.patching import By, apply_patch, track_update
+from podwire.apiserver.quota import Quotas
 from podwire.apiserver.rbac import aggregate
 from podwire.apiserver.reaper import Deleted, DeleteOptions, Reaper
 from podwire.apiserver.status import already_exists, bad_request, cause, conflict, invalid, not_found
@@ -67,6 +70,7 @@ class Verbs:
         self._root_certificate = root_certificate
         self.reaper = Reaper(objects, chance)
         self.guard: Guard | None = None
+        self._quotas = Quotas(objects)
 
     def create(self, kind: Kind, namespace: str, value: Json, options: WriteOptions) -> Outcome:
         """POST. Raises :class:`StatusError` 400, 403, 404 (no such namespace), 409 (exists), 422."""
@@ -80,11 +84,14 @@ class Verbs:
         if name and self.objects.get(kind.stored, key) is not None:
             raise already_exists(kind, name)
         value = self._default(kind, prepare_create(kind, self._born(kind, value)))
+        if kind.stored == "Pod":
+            value = limit_pod(self.objects, kind, value)
         if kind.stored == "Service":
             self._check_fields(kind, value, None)
             value = self.objects.allocator.assign(key, value, None)
         self._check_fields(kind, value, None)
         self._check_user(kind, value, None, options)
+        self._quotas.check(kind, value, None)
         value = self._track(kind, value, None, options=options, subresource="")
         if options.dry_run:
             return Outcome(value=value, rv=0, created=True, warnings=warnings)
@@ -130,7 +137,7 @@ class Verbs:
         if current is None and not (applied and not subresource):
             raise not_found(kind, name)
         value = apply_patch(
-            kind.name,
+            self.objects.kinds.meaning(kind).patch_kind(kind),
             content_type,
             body,
             current=current,
@@ -159,6 +166,10 @@ class Verbs:
         if kind.stored == "ClusterRole" and not options.dry_run:
             aggregate(self.objects)
         return deleted
+
+    def evict(self, key: str, options: DeleteOptions) -> Deleted:
+        """POST to ``pods/eviction``. Raises 404, 429 (a PodDisruptionBudget forbids it), 500 (two of them)."""
+        return evict(self.objects, self.reaper, key, options, now=self._chance.now())
 
     def bind(self, namespace: str, name: str, *, node: str, uid: str = "", dry_run: bool = False) -> Outcome:
         """POST to ``pods/binding``: put a pod on a node. Raises 404, 409 (another pod, or bound already), 422."""
@@ -260,6 +271,7 @@ class Verbs:
         if self.objects.kinds.meaning(kind).has_generation(kind):
             new = bump_generation(new, old)
         self._check_user(kind, new, old, options)
+        self._quotas.check(kind, new, old)
         if options.dry_run:
             return Outcome(value=new, rv=0, warnings=warnings)
         removed = self.reaper.after_update(kind, key, self.objects.put(kind.stored, key, new).value)
@@ -275,7 +287,7 @@ class Verbs:
         if not options.manager:
             return new
         by = By(manager=options.manager, subresource=subresource, now=self._now())
-        return track_update(kind.name, old, new, by=by)
+        return track_update(self.objects.kinds.meaning(kind).patch_kind(kind), old, new, by=by)
 
     def _default(self, kind: Kind, value: Json) -> Json:
         return self.objects.kinds.meaning(kind).default(kind, value)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from podwire.kube import columns_batch, columns_core, columns_pod, columns_rbac, columns_workload
+from podwire.kube import columns_batch, columns_core, columns_pod, columns_quota, columns_rbac, columns_workload
 from podwire.kube.columns_text import age
 
 Obj = dict[str, Any]
@@ -90,6 +90,8 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Users": "Users that get it.",
         "Groups": "Groups that get it.",
         "ServiceAccounts": "ServiceAccounts that get it.",
+        "Request": "What is used of what may be requested.",
+        "Limit": "What is used of the limits.",
         "Roles": "Roles of the node.",
         "Version": "Kubelet version of the node.",
         "Desired": "Pods wanted.",
@@ -160,6 +162,7 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
         "Ingress": (_columns("Name Class Hosts Address Ports Age"), columns_core.ingress),
         "IngressClass": (_columns("Name Controller Parameters Age"), columns_core.ingress_class),
         "Job": (_columns("Name Status Completions Duration Age | Containers Images Selector"), columns_batch.job),
+        "LimitRange": (_columns("Name Created_At"), columns_rbac.role),
         "Lease": (_columns("Name Holder Age"), columns_core.lease),
         "Namespace": (_columns("Name Status Age"), columns_core.namespace),
         "NetworkPolicy": (_columns("Name Pod-Selector Age"), columns_core.network_policy),
@@ -186,6 +189,7 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
             columns_workload.replica_set,
         ),
         "Role": (_columns("Name Created_At"), columns_rbac.role),
+        "ResourceQuota": (_columns("Name Request Limit Age"), columns_quota.quota),
         "RoleBinding": (_columns("Name Role Age | Users Groups ServiceAccounts"), columns_rbac.binding),
         "Secret": (_columns("Name Type Data:integer Age"), columns_core.secret),
         "Service": (_columns("Name Type Cluster-IP External-IP Port(s) Age | Selector"), columns_core.service),

@@ -201,6 +201,21 @@ def _network_policy(obj: Obj) -> Obj:
     return put(obj, "spec", spec if spec.get("policyTypes") else put(spec, "policyTypes", types))
 
 
+def _limit_range(obj: Obj) -> Obj:
+    spec = obj.get("spec") or {}
+    return put(obj, "spec", each(spec, "limits", _limit_item)) if spec.get("limits") else obj
+
+
+def _limit_item(item: Obj) -> Obj:
+    """What is missing comes from the next stricter: default from max, defaultRequest from default, then min."""
+    if item.get("type") != "Container":
+        return item
+    default = {**(item.get("max") or {}), **(item.get("default") or {})}
+    request = {**(item.get("min") or {}), **default, **(item.get("defaultRequest") or {})}
+    filled = {name: found for name, found in (("default", default), ("defaultRequest", request)) if found}
+    return {**item, **filled}
+
+
 def _role_binding(obj: Obj) -> Obj:
     reference = fill(obj.get("roleRef") or {}, {"apiGroup": _RBAC})
     return each(put(obj, "roleRef", reference), "subjects", _subject) if "roleRef" in obj else obj
@@ -219,6 +234,7 @@ _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
         "EndpointSlice": _endpoint_slice,
         "Endpoints": _endpoints,
         "IngressClass": _ingress_class,
+        "LimitRange": _limit_range,
         "Job": _job,
         "Namespace": _namespace,
         "NetworkPolicy": _network_policy,

@@ -28,6 +28,7 @@ _PACKAGES: Mapping[str, str] = MappingProxyType(
         "crd": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
         "discovery": "io.k8s.api.discovery.v1",
         "leases": "io.k8s.api.coordination.v1",
+        "limits": "io.k8s.api.core.v1",
         "meta": _META,
         "networking": "io.k8s.api.networking.v1",
         "policy": "io.k8s.api.policy.v1",

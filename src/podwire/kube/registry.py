@@ -16,6 +16,7 @@ from podwire.kube.crd import CustomResourceDefinition
 from podwire.kube.discovery import EndpointSlice
 from podwire.kube.leases import Lease
 from podwire.kube.meta import KubeObject
+from podwire.kube.limits import LimitRange, ResourceQuota
 from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy
 from podwire.kube.pods import Pod
 from podwire.kube.policy import PodDisruptionBudget
@@ -77,6 +78,8 @@ _ROWS = (
     Kind("Secret", "", "v1", "secrets", Secret),
     Kind("ServiceAccount", "", "v1", "serviceaccounts", ServiceAccount, True, ("sa",), (), ("token",)),
     Kind("Event", "", "v1", "events", Event, True, ("ev",)),
+    Kind("LimitRange", "", "v1", "limitranges", LimitRange, True, ("limits",)),
+    Kind("ResourceQuota", "", "v1", "resourcequotas", ResourceQuota, True, ("quota",), (), ("status",)),
     Kind(
         "Deployment",
         "apps",

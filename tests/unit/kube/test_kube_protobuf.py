@@ -14,6 +14,8 @@ from podwire.kube.protobuf import MAGIC, NoProtobuf, ProtobufError, decode_body,
 from podwire.kube.registry import KINDS
 from podwire.kube.schema import Schema, schema_of_kind
 
+JSON_ONLY = {"apiextensions.k8s.io", "gateway.networking.k8s.io", "policy.networking.k8s.io"}
+"""Clients that insist on protobuf for these get 415 and fall back, or send JSON anyway (kubectl, helm)."""
 OURS = re.compile(
     r"conditions\.(last\w+Time|observedGeneration)$|volumeClaimTemplates?\.(status|apiVersion|kind)$"
     r"|projected\.sources\.downwardAPI\.default(Mode|User)$|nodeInfo\.runningInUserNamespace$"
@@ -71,7 +73,8 @@ def test_every_field_of_every_kind_has_a_number(name: str) -> None:
     try:
         struct = struct_of(kind.api_version, name)
     except NoProtobuf:
-        pytest.fail(f"{name} has no table")
+        assert kind.group in JSON_ONLY
+        return
     assert {path for path in missing(schema_of_kind(name), struct, "") if not OURS.search(path)} == set()
 
 

@@ -27,7 +27,6 @@ from podwire.apiserver.http.read import choose, read_list
 from podwire.apiserver.reaper import Deleted, DeleteOptions
 from podwire.apiserver.status import bad_request, method_not_allowed, success, unsupported_media
 from podwire.apiserver.verbs import Outcome, Verbs, WriteOptions, strict_error
-from podwire.kube.scale import scale_of
 
 Json = dict[str, Any]
 
@@ -148,7 +147,7 @@ class Writer:
         if not isinstance(wanted, dict):
             raise bad_request("Eviction: deleteOptions must be an object")
         how = _delete_options({"dryRun": "All"} if options.dry_run else {}, wanted)
-        deleted = self._verbs.delete(target.kind, target.key, how)
+        deleted = self._verbs.evict(target.key, how)
         return await self._succeeded(0 if how.dry_run else deleted.rv)
 
     async def _succeeded(self, rv: int) -> Response:
@@ -158,7 +157,7 @@ class Writer:
 
     async def _scaled(self, target: Target, outcome: Outcome) -> Response:
         await self._store.settled(outcome.rv)
-        return reply(encode(scale_of(outcome.value)), warnings=outcome.warnings)
+        return reply(encode(target.meaning.scale(target.kind, outcome.value)), warnings=outcome.warnings)
 
     async def _answer(self, target: Target, outcome: Outcome, shape: Shape, warnings: list[str]) -> Response:
         await self._store.settled(outcome.rv)

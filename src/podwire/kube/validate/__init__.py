@@ -22,6 +22,7 @@ from podwire.kube.validate.core import check_config_map, check_event, check_name
 from podwire.kube.validate.discovery import check_endpoint_slice, check_endpoints
 from podwire.kube.validate.errors import ErrorType, FieldError
 from podwire.kube.validate.meta import check_meta, check_meta_update
+from podwire.kube.validate.limits import check_limit_range, check_resource_quota
 from podwire.kube.validate.networking import (
     check_ingress,
     check_ingress_class,
@@ -79,6 +80,7 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "IngressClass": check_ingress_class,
         "Job": check_job,
         "Namespace": check_namespace,
+        "LimitRange": check_limit_range,
         "NetworkPolicy": check_network_policy,
         "Node": check_node,
         "Pod": check_pod,
@@ -91,6 +93,7 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "ReplicaSet": check_replica_set,
         "Secret": check_secret,
         "Service": check_service,
+        "ResourceQuota": check_resource_quota,
         "StatefulSet": check_stateful_set,
     }
 )
