@@ -2,9 +2,10 @@
 
 Rules:
 
-1. Only slices labelled as managed by the endpoint slice controller are touched.
+1. Only slices labelled as managed by the endpoint slice or the mirroring controller are touched.
 2. Pods are looked up by label in an index per namespace, rebuilt only when a pod changes in a way Services see.
-3. Slices go with their Service through their owner reference; Endpoints, which have none, are removed here.
+3. Endpoints of Services without selector are mirrored to slices (:mod:`podwire.compile.endpoints_mirror`).
+4. Slices go with their Service through their owner reference; Endpoints, which have none, are removed here.
 
 Source: ``docs/design/services.md`` S30 to S38.
 """
@@ -16,6 +17,7 @@ from podwire.compile.context import Context, Piece
 from podwire.compile.endpoints_legacy import MANAGED_LABEL as LEGACY_LABEL
 from podwire.compile.endpoints_legacy import MANAGER as LEGACY_MANAGER
 from podwire.compile.endpoints_legacy import compile_legacy
+from podwire.compile.endpoints_mirror import compile_mirrors, remove_mirrors
 from podwire.compile.endpoints_slices import MANAGED_LABEL, MANAGER, Sliced, compile_slices
 from podwire.compile.endpoints_views import PodIndex, PodView, has_derived_endpoints, view_pod
 from podwire.compile.events import compile_said
@@ -47,11 +49,17 @@ def _services(context: Context, writes: dict[str, Write]) -> None:
     topology = _topology(context)
     legacy = snapshot.all(Endpoints)
     for key, service in snapshot.all(Service).items():
-        if not has_derived_endpoints(service) or service.metadata.deletion_timestamp is not None:
+        if service.metadata.deletion_timestamp is not None:
+            continue
+        if not has_derived_endpoints(service):
+            every, known = snapshot.slices_by_service.get(key, ()), legacy.get(key)
+            if every or known is not None:
+                make_mirrors = partial(compile_mirrors, service, known, every)
+                writes.update(memo.unit(f"mirrors/{key}", (service, known, every), make_mirrors))
             continue
         index = indexes[service.metadata.namespace]
         pods = memo.unit(f"selected/{key}", (service, index), partial(index.select, service.spec.selector))
-        slices = tuple(s for s in snapshot.slices_by_service.get(key, ()) if _is_managed(s))
+        slices = snapshot.slices_by_service.get(key, ())
         known = legacy.get(key)
         inputs = (service, pods, slices, known, topology)
         make = partial(_compile_service, service, pods, slices, known, topology)
@@ -60,6 +68,8 @@ def _services(context: Context, writes: dict[str, Write]) -> None:
         for said in made.said if snapshot.settings.owned.events else ():
             writes.update(compile_said(context, service, said, component=HINTS_COMPONENT))
     for key, old in legacy.items():
+        if key not in snapshot.all(Service):
+            writes.update(remove_mirrors(snapshot.slices_by_service.get(key, ())))
         if old.metadata.labels.get(LEGACY_LABEL) == LEGACY_MANAGER and key not in snapshot.all(Service):
             name = f"endpoints/Endpoints/{key}"
             make_removal = partial(Remove, Origin(old.ref), old.ref, "v1", old.metadata.uid)
@@ -73,7 +83,8 @@ def _compile_service(
     known: Endpoints | None,
     topology: Topology,
 ) -> Sliced:
-    made = compile_slices(service, pods, slices, topology)
+    made = compile_slices(service, pods, tuple(s for s in slices if _is_managed(s)), topology)
+    made.writes.update(remove_mirrors(slices))
     legacy = compile_legacy(service, pods, known)
     if legacy is not None:
         made.writes[f"endpoints/Endpoints/{service.key}"] = legacy

@@ -5,7 +5,8 @@ Rules:
 1. Headless and ExternalName Services, and those labelled for another proxy (P20), have no unit.
 2. Slices of one Service merge (S37): the first address of an endpoint counts; of two endpoints with the same address
    and port the one that is not terminating wins; FQDN slices and ports without a number are not proxied.
-3. An endpoint that points at loopback, link-local or unspecified addresses is never proxied (CVE-2021-25373): PW1119.
+3. An endpoint of another Service that is the API server is proxied and reported: PW1120.
+4. An endpoint that points at loopback, link-local or unspecified addresses is never proxied (CVE-2021-25373): PW1119.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from podwire.kube import ServicePort as KubeServicePort
 from podwire.plan import Endpoint, ServiceNode, ServicePlan, ServicePort
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
+API_SERVICE = "default/kubernetes"
 OTHER_PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
 DELETION_TAINT = "ToBeDeletedByClusterAutoscaler"
 SOURCE_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
@@ -31,11 +33,13 @@ def compile_services(context: Context) -> Piece:
     snapshot, memo = context.snapshot, context.memo
     ports: dict[str, ServicePort] = {}
     findings: list[Finding] = []
+    api = _api_addresses(context)
     for key, service in snapshot.all(Service).items():
         if not is_proxied(service):
             continue
         slices = snapshot.slices_by_service.get(key, ())
-        units, found = memo.unit(f"service/{key}", (service, slices), partial(_compile_service, service, slices))
+        inputs = (service, slices, api)
+        units, found = memo.unit(f"service/{key}", inputs, partial(_compile_service, service, slices, api))
         findings.extend(found)
         ports.update((unit.key, unit) for unit in units)
     settings = snapshot.settings
@@ -76,13 +80,15 @@ def _compile_node(node: Node) -> ServiceNode:
 
 
 def _compile_service(
-    service: Service, slices: Sequence[EndpointSlice]
+    service: Service, slices: Sequence[EndpointSlice], api: tuple[str, ...]
 ) -> tuple[tuple[ServicePort, ...], tuple[Finding, ...]]:
     findings: list[Finding] = []
     units = tuple(
         _compile_port(service, index, port, tuple(_endpoints(port, slices, findings)))
         for index, port in enumerate(service.spec.ports)
     )
+    if service.key != API_SERVICE:
+        findings += [_warning(e) for unit in units for e in unit.endpoints if f"{e.address}:{e.port}" in api]
     return units, tuple(sorted(set(findings)))
 
 
@@ -173,6 +179,18 @@ def _slice_endpoints(part: EndpointSlice, number: int) -> Iterator[Endpoint]:
             for_zones=tuple(z.name for z in hints.for_zones) if hints else (),
             for_nodes=tuple(n.name for n in hints.for_nodes) if hints else (),
         )
+
+
+def _api_addresses(context: Context) -> tuple[str, ...]:
+    """Where the API server listens: ``address:port`` behind Service ``default/kubernetes``."""
+    parts = context.snapshot.slices_by_service.get(API_SERVICE, ())
+    return tuple(f"{a}:{p.port}" for part in parts for p in part.ports for e in part.endpoints for a in e.addresses)
+
+
+def _warning(endpoint: Endpoint) -> Finding:
+    message = f"endpoint {endpoint.address}:{endpoint.port} is the API server: whoever reaches this Service reaches it"
+    fix = "use Service default/kubernetes"
+    return Finding("PW1120", "warning", endpoint.origin.ref, endpoint.origin.path, message, fix)
 
 
 def _is_refused(address: str) -> bool:

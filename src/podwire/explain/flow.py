@@ -231,7 +231,7 @@ def _outside(world: World, leg: _Leg, hops: tuple[Hop, ...]) -> Branch:
         return Branch(leg.address, None, (*hops, hop), "unknown")
     if any(c.contains(leg.address) for c in world.plans.services.cluster_cidrs):
         hop = Hop("listener", "denied", f"no pod has the address {leg.address}", code="PW6031")
-        return Branch(leg.address, None, (*hops, hop), "no-route")
+        return Branch(leg.address, None, (*hops, hop), "dropped")
     text = f"{leg.address} is outside the cluster"
     return Branch(leg.address, None, (*hops, Hop("listener", "unknown", text)), "unknown")
 

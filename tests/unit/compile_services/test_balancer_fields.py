@@ -8,7 +8,7 @@ from podwire.compile import compile_plans
 from podwire.compile.loadbalancers_cloud import find_cloud_annotations
 from podwire.kube import Service, parse
 from podwire.plan import ServicePort, admits_source
-from podwire.testing.build import namespace, node, service, snapshot
+from podwire.testing.build import endpoint, endpoint_slice, namespace, node, service, snapshot
 
 OLD = "service.beta.kubernetes.io/load-balancer-source-ranges"
 
@@ -52,3 +52,13 @@ def test_what_clouds_would_do_is_reported() -> None:
     assert "PROXY protocol" in said[f"metadata.annotations[{aws}proxy-protocol]"]
     assert said[f"metadata.annotations[{aws}type]"].startswith("info")
     assert not found(metallb="x")
+
+
+def test_an_endpoint_that_is_the_api_server_is_reported() -> None:
+    api = endpoint_slice("default/kubernetes", endpoint("10.89.0.1"), port=6443, name="https")
+    mine = endpoint_slice("a/web", endpoint("10.89.0.1"), endpoint("10.244.0.9"), port=6443)
+    objects = (service("default/kubernetes", "10.96.0.1"), service("a/web", "10.96.0.9"), api, mine)
+    plans = compile_plans(snapshot(namespace("a"), namespace("default"), node("node-1", "10.89.0.10"), *objects))
+    (said,) = [f for f in plans.findings if f.code == "PW1120"]
+    assert (said.ref.name, str(said.path)) == ("web-a", "endpoints[0]")
+    assert len(plans.services.ports["a/web:80/TCP"].endpoints) == 2
