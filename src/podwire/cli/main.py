@@ -47,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_simple(commands)
     _add_exec(commands)
     _add_trace(commands)
+    _add_dns(commands)
     _add_flows(commands)
     return parser
 
@@ -74,7 +75,11 @@ def _add_up(commands: Commands) -> None:
         "--node-cidr-mask-size", type=int, default=24, metavar="N", help="pod addresses of a node (default: /24)"
     )
     parser.add_argument(
-        "--image", action="append", default=[], metavar="GLOB=COMMAND", help="run COMMAND for images that match GLOB"
+        "--image",
+        action="append",
+        default=[],
+        metavar="GLOB=COMMAND",
+        help="run COMMAND for images that match GLOB; or GLOB=rootfs:DIR, [GLOB=]oci:PATH, [GLOB=]archive:PATH",
     )
     parser.add_argument("--allow-external-ips", action="store_true", help="take Services with externalIPs")
     parser.add_argument("--simulate", action="store_true", help="everything but packets, without privileges")
@@ -149,3 +154,16 @@ def _add_flows(commands: Commands) -> None:
     parser.add_argument("--counts", action="store_true", help="packets by rule instead, since the cluster came up")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the answer")
     parser.set_defaults(run=flows.run)
+
+
+def _add_dns(commands: Commands) -> None:
+    from podwire.cli import dns
+
+    parser = commands.add_parser("dns", help="what a pod's resolver asks for a name, what it gets, and the fix")
+    parser.add_argument("query", metavar="NAME", help="as a program in the pod would write it")
+    parser.add_argument("--from", dest="source", required=True, help="NAMESPACE/POD or NAMESPACE/deploy/NAME")
+    parser.add_argument("-f", "--file", action="append", type=Path, default=[], help="ask a folder of manifests")
+    parser.add_argument("--name", default="podwire", help="ask a running podwire (default: podwire)")
+    parser.add_argument("--kubeconfig", type=Path, help="ask any cluster")
+    _add_output(parser)
+    parser.set_defaults(run=dns.run)
