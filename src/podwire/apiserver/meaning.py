@@ -38,6 +38,10 @@ class Meaning(Protocol):
         """``value`` with its defaults."""
         ...
 
+    def present(self, kind: Kind, value: Json) -> Json:
+        """A stored ``value`` as the version of the row shows it; the same object when that is how it is stored."""
+        ...
+
     def validate(self, kind: Kind, new: Json, old: Json | None, *, subresource: str) -> Iterable[FieldError]:
         """Everything wrong with ``new`` (422)."""
         ...
@@ -77,6 +81,7 @@ class Meaning(Protocol):
 
 _GENERATION = frozenset(
     {"Pod", "Deployment", "ReplicaSet", "StatefulSet", "Ingress", "IngressClass", "NetworkPolicy", "EndpointSlice"}
+    | {"ClusterNetworkPolicy"}
     | {"DaemonSet", "Job", "CronJob", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
 )
 
@@ -95,6 +100,9 @@ class _BuiltIn:
 
     def default(self, kind: Kind, value: Json) -> Json:
         return default_object(value)
+
+    def present(self, kind: Kind, value: Json) -> Json:
+        return value
 
     def validate(self, kind: Kind, new: Json, old: Json | None, *, subresource: str) -> Iterable[FieldError]:
         return validate(new, old, subresource=subresource)

@@ -24,6 +24,7 @@ import msgspec
 from podwire.apiserver.allocate import Allocator
 from podwire.apiserver.bootstrap import bootstrap
 from podwire.apiserver.chance import Chance, RealChance
+from podwire.apiserver.custom import Definitions
 from podwire.apiserver.events import expire_events
 from podwire.apiserver.history import EventType, Feed
 from podwire.apiserver.kinds import Kinds
@@ -127,6 +128,7 @@ class ApiServer:
         objects = Objects(self.store, allocator, Kinds((*KINDS.values(), *REVIEWS)))
         self.verbs = Verbs(objects, self._chance, root_certificate=pki.ca.read_text() if pki else "")
         self.authorizer = Authorizer(objects, always=self.settings.authorization == "AlwaysAllow")
+        Definitions(objects, self.verbs.reaper, self._chance.now)
         self.verbs.guard = self.authorizer.guard
         if pki is not None:
             await self._listen(pki)

@@ -49,7 +49,7 @@ def _label_problems(text: str) -> list[str]:
 def check_definition(value: Json, old: Json | None, *, subresource: str = "") -> Errors:
     """Everything wrong with a definition."""
     meta, spec = value.get("metadata") or {}, value.get("spec") or {}
-    yield from check_meta(meta, kind_name="CustomResourceDefinition", namespaced=False)
+    yield from check_object_meta(meta, kind_name="CustomResourceDefinition", namespaced=False)
     if old is not None:
         yield from check_meta_update(meta, old.get("metadata") or {})
     yield from _stored_versions(value)
@@ -65,6 +65,13 @@ def check_definition(value: Json, old: Json | None, *, subresource: str = "") ->
     yield from _conversion(spec.get("conversion") or {})
     if old is not None:
         yield from _kept(value, old)
+
+
+def check_object_meta(meta: Json, *, kind_name: str, namespaced: bool) -> Errors:
+    """Metadata of definitions and custom resources: bare finalizer names are allowed (only core kinds refuse them)."""
+    for error in check_meta(meta, kind_name=kind_name, namespaced=namespaced):
+        if not error.detail.startswith("name is neither a standard finalizer"):
+            yield error
 
 
 def _kept(value: Json, old: Json) -> Errors:

@@ -140,7 +140,7 @@ def openapi_document(group: str, version: str, *, custom: Iterable[tuple[Kind, J
         name = ".".join([*reversed(kind.group.split(".")), kind.version, kind.name])
         schemas[name] = _custom_schema(kind, raw, schemas)
         schemas[f"{name}List"] = _list_schema(kind, name)
-        paths.update(_kind_paths(kind, name))
+        paths.update({path: _without_strategic(item) for path, item in _kind_paths(kind, name).items()})
     if paths:
         schemas[_LIST_META] = _SHARED[_LIST_META]
     return {
@@ -149,6 +149,16 @@ def openapi_document(group: str, version: str, *, custom: Iterable[tuple[Kind, J
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": dict(sorted(schemas.items()))},
     }
+
+
+def _without_strategic(item: Json) -> Json:
+    """Custom resources take no strategic merge patches; kubectl looks here before it sends one."""
+    patch = item.get("patch")
+    if patch is None:
+        return item
+    body = patch["requestBody"]
+    content = {media: shape for media, shape in body["content"].items() if "strategic" not in media}
+    return {**item, "patch": {**patch, "requestBody": {**body, "content": content}}}
 
 
 def _custom_schema(kind: Kind, raw: Json, schemas: Json) -> Json:

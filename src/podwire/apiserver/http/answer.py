@@ -38,7 +38,8 @@ def refuse(error: StatusError) -> Response:
 
 
 def one(target: Target, value: Json, shape: Shape, *, include: str = "") -> bytes:
-    """One object in a shape."""
+    """One stored object in a shape."""
+    value = target.meaning.present(target.kind, value)
     if shape == "plain":
         return encode(value)
     if shape == "partial":
@@ -50,6 +51,7 @@ def one(target: Target, value: Json, shape: Shape, *, include: str = "") -> byte
 
 def many(target: Target, items: list[Item], meta: Json, shape: Shape, *, include: str = "") -> bytes:
     """A list in a shape; ``meta`` is the list's metadata."""
+    items = [presented(target, item) for item in items]
     if shape == "table":
         return encode(table(target, [item.value for item in items], meta, include=include))
     head: Json = {"kind": f"{target.kind.name}List", "apiVersion": target.kind.api_version}
@@ -59,6 +61,12 @@ def many(target: Target, items: list[Item], meta: Json, shape: Shape, *, include
     else:
         rows = b",".join([item.data for item in items])
     return b'%b,"metadata":%b,"items":[%b]}' % (encode(head)[:-1], encode(meta), rows)
+
+
+def presented(target: Target, item: Item) -> Item:
+    """The item as the version of the path shows it."""
+    value = target.meaning.present(target.kind, item.value)
+    return item if value is item.value else Item(value, encode(value), item.rv)
 
 
 def partial(value: Json) -> Json:

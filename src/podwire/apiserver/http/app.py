@@ -17,7 +17,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 from podwire.apiserver.auth import Authenticator
 from podwire.apiserver.chance import Chance
 from podwire.apiserver.http import discovery
-from podwire.apiserver.http.answer import encode, many, one, refuse, reply
+from podwire.apiserver.http.answer import encode, many, one, presented, refuse, reply
 from podwire.apiserver.http.ask import USER, Target, dry_run, flag, parse_target, shape_of
 from podwire.apiserver.http.body import decode, read_bytes
 from podwire.apiserver.http.openapi import OpenApi
@@ -156,7 +156,7 @@ class App:
         if not target.name:
             items, meta = read_list(self._store, target, query)
             return reply(many(target, items, meta, shape, include=include))
-        item = read_one(self._store, target, query)
+        item = presented(target, read_one(self._store, target, query))
         match target.subresource:
             case "" | "status" | "ephemeralcontainers":
                 data = item.data if shape == "plain" else one(target, item.value, shape, include=include)

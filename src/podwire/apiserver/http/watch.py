@@ -18,7 +18,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from podwire.apiserver.chance import Chance
 from podwire.apiserver.history import Change, EventType, Feed, Item
-from podwire.apiserver.http.answer import JSON, encode, partial, table
+from podwire.apiserver.http.answer import JSON, encode, partial, presented, table
 from podwire.apiserver.http.ask import Shape, Target, flag, number, options_invalid, revision
 from podwire.apiserver.http.read import Chosen, choose
 from podwire.apiserver.store import Store
@@ -116,7 +116,7 @@ class Watcher:
         chosen, prefix = self._order.chosen, self._order.target.namespace + "/"
         for key, item in self._store.items(self._kind.stored):
             if (prefix == "/" or key.startswith(prefix)) and (chosen is None or chosen(item.value)):
-                yield self._encode("ADDED", item)
+                yield self._encode("ADDED", presented(self._order.target, item))
 
     async def _live(self, response: StreamResponse, feed: Feed, start: int) -> None:
         loop = asyncio.get_running_loop()
@@ -151,10 +151,11 @@ class Watcher:
             type_ = _seen_as(change, self._order.chosen)
             if type_ is None:
                 continue
-            if self._order.shape == "plain":
+            item = presented(self._order.target, change.item)
+            if self._order.shape == "plain" and item is change.item:
                 yield change.frame(type_)
             else:
-                yield self._encode(type_, change.item)
+                yield self._encode(type_, item)
 
     def _encode(self, type_: EventType, item: Item) -> bytes:
         if self._order.shape == "plain":
