@@ -1,6 +1,7 @@
 """The Python clients' way: WebSocket channels without kubectl."""
 
 import asyncio
+import base64
 import ssl
 import struct
 import sys
@@ -92,11 +93,37 @@ def test_without_a_subprotocol_channels_still_work_and_success_is_silent(rig: Ri
     run(rig, use)
 
 
-def test_text_messages_end_the_session(rig: Rig) -> None:
+def test_text_messages_are_taken_as_bytes(rig: Rig) -> None:
     async def use(client: aiohttp.ClientSession) -> None:
         query = {"command": "cat", "stdin": "true", "stdout": "true"}
-        async with client.ws_connect(f"{POD}/exec", params=query, protocols=(V4,)) as socket:
-            await socket.send_str("no")
+        async with client.ws_connect(f"{POD}/exec", params=query, protocols=(V5,)) as socket:
+            await socket.send_str("\x00hello")
+            await socket.send_bytes(b"\xff\x00")
+            got = await read_all(socket)
+        assert got[1] == b"hello"
+
+    run(rig, use)
+
+
+@pytest.mark.parametrize("protocol", ["base64.channel.k8s.io", "v4.base64.channel.k8s.io"])
+def test_base64_subprotocols(rig: Rig, protocol: str) -> None:
+    async def use(client: aiohttp.ClientSession) -> None:
+        query = {"command": ["head", "-n", "1"], "stdin": "true", "stdout": "true"}
+        async with client.ws_connect(f"{POD}/exec", params=query, protocols=(protocol,)) as socket:
+            assert socket.protocol == protocol
+            await socket.send_str("0" + base64.b64encode(b"typed\n").decode())
+            texts = [message.data async for message in socket]
+        assert [base64.b64decode(text[1:]) for text in texts if text[0] == "1"] == [b"typed\n"]
+        assert [text[0] for text in texts if text[0] == "3"] == (["3"] if protocol.startswith("v4") else [])
+
+    run(rig, use)
+
+
+def test_what_is_not_base64_ends_the_session(rig: Rig) -> None:
+    async def use(client: aiohttp.ClientSession) -> None:
+        query = {"command": "cat", "stdin": "true", "stdout": "true"}
+        async with client.ws_connect(f"{POD}/exec", params=query, protocols=("v4.base64.channel.k8s.io",)) as socket:
+            await socket.send_str("0$$$")
             assert await read_all(socket) == {}
             assert socket.close_code == 1003
 

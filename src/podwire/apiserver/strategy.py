@@ -13,12 +13,14 @@ from typing import Any
 
 from podwire.apiserver.services import merge_allocated
 from podwire.kube.jobs import identify_job
-from podwire.kube.registry import Kind
+from podwire.kube.registry import KINDS, Kind
 
 Json = dict[str, Any]
 
 KEEPS_STATUS_ON_CREATE = ("Node",)
 """A kubelet registers its node with status."""
+STATUS_BY_DEFAULTS = ("Namespace", "PersistentVolumeClaim", "Pod", "Service")
+"""Their defaults write a first status where there is none."""
 
 _SYSTEM = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 _LABELS_BY_STATUS = ("Pod", "Node", "Service", "Namespace")
@@ -31,9 +33,11 @@ def with_meta(value: Json, **fields: Any) -> Json:
 
 
 def prepare_create(kind: Kind, value: Json) -> Json:
-    """Drop what a creator may not set."""
+    """Drop what a creator may not set; a built-in kind with a status is born with an empty one, as Go's structs are."""
     if "status" in kind.subresources and kind.stored not in KEEPS_STATUS_ON_CREATE:
         value = {k: v for k, v in value.items() if k != "status"}
+        if kind.stored in KINDS and kind.stored not in STATUS_BY_DEFAULTS:
+            value["status"] = {}
     return identify_job(value) if kind.name == "Job" else value
 
 

@@ -1,17 +1,21 @@
-"""exec and attach over WebSocket: numbered channels in binary messages.
+"""exec and attach over WebSocket: numbered channels in messages.
 
 1. The first byte of a message is its channel: 0 stdin, 1 stdout, 2 stderr, 3 error, 4 resize. From v5 on, 255 closes
    the channel named by the second byte.
 2. At the end a Status goes out on channel 3 (v4 and v5), then a normal close.
-3. Text messages are an error.
+3. The ``base64`` subprotocols carry the same in text: the channel as a digit, the rest in base64.
+4. Text messages of the others are taken as their bytes, as Kubernetes does: the official Python client sends text
+   whenever its input is a ``str`` (docs/lab/2026-11-24-python-clients.md).
 
 Spec: KEP-4006; apimachinery pkg/util/remotecommand/constants.go; apiserver pkg/util/wsstream.
 """
 
 import asyncio
+import base64
+import binascii
 from contextlib import suppress
 
-from aiohttp import WSMsgType
+from aiohttp import WSMessage, WSMsgType
 from aiohttp.web import BaseRequest, StreamResponse, WebSocketResponse
 
 from podwire.apiserver.status import bad_request
@@ -31,6 +35,8 @@ from podwire.apiserver.streams.command import (
 from podwire.apiserver.streams.outcome import encode
 
 V5, V4, V1 = "v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"
+V4_BASE64, V1_BASE64 = "v4.base64.channel.k8s.io", "base64.channel.k8s.io"
+KNOWN = (V5, V4, V1, V4_BASE64, V1_BASE64)
 CLOSE = 255
 MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_WAITING_MESSAGES = 32
@@ -64,10 +70,9 @@ async def serve_websocket(
     request: BaseRequest, uid: str, backend: PodBackend, options: CommandOptions
 ) -> StreamResponse:
     """Serve one exec or attach. Raises :class:`StatusError` before the upgrade."""
-    known = (V5, V4, V1)
-    check_offer(request, known)
+    check_offer(request, KNOWN)
     session = await open_session(backend, uid, options)
-    socket = socket_of(known)
+    socket = socket_of(KNOWN)
     try:
         await socket.prepare(request)
     except BaseException:
@@ -75,12 +80,15 @@ async def serve_websocket(
         raise
 
     async def send(channel: int, data: bytes) -> None:
-        await socket.send_bytes(bytes((channel,)) + data)
+        if socket.ws_protocol in (V4_BASE64, V1_BASE64):
+            await socket.send_str(f"{channel}{base64.b64encode(data).decode()}")
+        else:
+            await socket.send_bytes(bytes((channel,)) + data)
 
     outcome = await run_session(session, options, send, _take_input(socket, session, options))
     if outcome is not None:
         with suppress(ConnectionError):
-            structured = socket.ws_protocol in (V5, V4)
+            structured = socket.ws_protocol in (V5, V4, V4_BASE64)
             data = encode(outcome, structured=structured)
             if data:
                 await send(ERROR, data)
@@ -100,12 +108,13 @@ async def _take_input(socket: WebSocketResponse, session: ExecSession, options: 
     try:
         while True:
             message = await socket.receive()
-            if message.type == WSMsgType.TEXT:
-                await socket.close(code=_UNSUPPORTED_DATA, message=b"text messages are not supported")
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
-            if message.type != WSMsgType.BINARY:
+            try:
+                channel, data = _read(message, in_base64=socket.ws_protocol in (V4_BASE64, V1_BASE64))
+            except ValueError as error:
+                await socket.close(code=_UNSUPPORTED_DATA, message=str(error)[:100].encode())
                 return
-            channel, data = (message.data[0], message.data[1:]) if message.data else (-1, b"")
             if channel == RESIZE and options.tty:
                 resize(session, data)
             elif channel == STDIN and options.stdin and data:
@@ -114,6 +123,19 @@ async def _take_input(socket: WebSocketResponse, session: ExecSession, options: 
                 await waiting.put(None)
     finally:
         feeding.cancel()
+
+
+def _read(message: WSMessage, *, in_base64: bool) -> tuple[int, bytes]:
+    """Channel and bytes of a message; channel -1 when it is empty. Raises :class:`ValueError` for bad base64."""
+    data: bytes = message.data.encode() if message.type == WSMsgType.TEXT else message.data
+    if not data:
+        return -1, b""
+    if not in_base64:
+        return data[0], data[1:]
+    try:
+        return data[0] - ord("0"), base64.b64decode(data[1:], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the message is not base64: {error}") from error
 
 
 async def _feed_all(session: ExecSession, waiting: "asyncio.Queue[bytes | None]") -> None:
