@@ -24,7 +24,7 @@ from podwire.cluster.adapter import EmbeddedSource, apply_objects
 from podwire.cluster.drivers import drive_packets, drive_simulated
 from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import NodeLayout, system_objects
-from podwire.engine import Engine, State, waiting_for
+from podwire.engine import Engine, State, is_ready, waiting_for
 from podwire.planes.dns.driver import dns_argv
 from podwire.planes.envoy import envoy_argv
 from podwire.snapshot import ImageRule, Settings
@@ -169,7 +169,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 
 
 def _is_ready(state: State) -> bool:
-    return not waiting_for(state.snapshot, state.plans)
+    return is_ready(state.snapshot, state.plans)
 
 
 def make_settings(home: ClusterHome, images: Sequence[ImageRule]) -> Settings:
