@@ -1,46 +1,90 @@
-"""Whether one node fits one pod, and the scheduler's words for why not.
+"""Nodes, taints, label terms, and what is where: the parts the scheduler's decisions are made of.
 
 Source: kubernetes ``pkg/scheduler/framework/plugins`` {nodeunschedulable, tainttoleration, nodeaffinity,
-interpodaffinity, podtopologyspread, noderesources}.
+noderesources}; ``k8s.io/component-helpers/scheduling/corev1``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from podwire.compile.statuses import find_condition
-from podwire.kube import LabelSelector, Node, Pod, selects
+from podwire.kube import LabelSelector, LabelSelectorRequirement, Namespace, Node, Pod, selects
 from podwire.kube.core import Taint
-from podwire.kube.pods import Toleration
+from podwire.kube.pods import Container, Toleration
+from podwire.kube.quantity import parse_quantity
 from podwire.snapshot import Snapshot
 
 Json = dict[str, Any]
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 NOT_READY = Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
 CORDON = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+COUNTED = ("cpu", "memory", "ephemeral-storage")
+_NOTHING = Decimal(0)
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A node as the scheduler sees it. ``limit`` is the number of pods it takes."""
+    """A node as the scheduler sees it. ``limit`` is the number of pods it takes, ``room`` what it has of each resource
+    (one it does not name is not counted)."""
 
     name: str
     labels: Mapping[str, str]
     taints: tuple[Taint, ...]
     unschedulable: bool
     limit: int
+    room: Mapping[str, Decimal] = {}
+    soft_taints: tuple[Taint, ...] = ()
 
     @classmethod
     def of(cls, node: Node) -> "Place":
         """From the Node object; a node that reports not ready carries the taint the node controller would add."""
         ready = find_condition(node.status.conditions, "Ready")
         taints = tuple(t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute"))
+        soft = tuple(t for t in node.spec.taints if t.effect == "PreferNoSchedule")
         if ready is not None and ready.status != "True":
             taints = (*taints, NOT_READY)
         limit = node.status.allocatable.get("pods", "")
         number = int(limit) if limit.isdigit() else 2**31
-        return cls(node.metadata.name, node.metadata.labels, taints, node.spec.unschedulable, number)
+        room = {name: number_of(value) for name, value in node.status.allocatable.items() if name != "pods"}
+        return cls(node.metadata.name, node.metadata.labels, taints, node.spec.unschedulable, number, room, soft)
+
+
+def number_of(quantity: str | float) -> Decimal:
+    """The number a quantity stands for; 0 when it is none (an API checked it before)."""
+    try:
+        return parse_quantity(quantity)
+    except ValueError:
+        return _NOTHING
+
+
+def requests_of(pod: Pod) -> Mapping[str, Decimal]:
+    """What a pod asks for: containers and sidecars together, or the largest init container beside the sidecars before
+    it, whichever is more; and its overhead."""
+    total: dict[str, Decimal] = {}
+    for container in pod.spec.containers:
+        _add(total, container)
+    running: dict[str, Decimal] = {}
+    peak: dict[str, Decimal] = {}
+    for container in pod.spec.init_containers:
+        beside = dict(running)
+        _add(beside, container)
+        peak = {name: max(peak.get(name, _NOTHING), value) for name, value in {**peak, **beside}.items()}
+        if container.restart_policy == "Always":
+            running = beside
+            _add(total, container)
+    found = {name: max(total.get(name, _NOTHING), peak.get(name, _NOTHING)) for name in {**total, **peak}}
+    for name, value in pod.spec.overhead.items():
+        found[name] = found.get(name, _NOTHING) + number_of(value)
+    return found
+
+
+def _add(total: dict[str, Decimal], container: Container) -> None:
+    for name, value in container.resources.requests.items():
+        total[name] = total.get(name, _NOTHING) + number_of(value)
 
 
 class Placement:
@@ -51,7 +95,9 @@ class Placement:
         self.snapshot = snapshot
         self.places = places
         self.labels = {place.name: place.labels for place in places}
+        self.opinionated: list[tuple[Pod, str]] = []
         self._pods: dict[str, int] = {}
+        self._used: dict[str, dict[str, Decimal]] = {}
         self._owners: dict[tuple[str, str], int] = {}
         self._by_namespace: dict[str, list[tuple[Pod, str]]] = {}
         for pod in snapshot.all(Pod).values():
@@ -64,34 +110,43 @@ class Placement:
         owner = (_owner(pod), node)
         self._owners[owner] = self._owners.get(owner, 0) + 1
         self._by_namespace.setdefault(pod.metadata.namespace, []).append((pod, node))
+        if section(pod, "podAffinity") or section(pod, "podAntiAffinity"):
+            self.opinionated.append((pod, node))
+        used = self._used.setdefault(node, {})
+        for name, value in requests_of(pod).items():
+            used[name] = used.get(name, _NOTHING) + value
 
     def count(self, node: str) -> int:
         """Pods on a node."""
         return self._pods.get(node, 0)
 
+    def lacking(self, wanted: Mapping[str, Decimal], place: Place) -> str | None:
+        """The first resource ``place`` has too little of."""
+        used = self._used.get(place.name, {})
+        for name, value in wanted.items():
+            if name not in place.room and name in COUNTED:
+                continue
+            if value and used.get(name, _NOTHING) + value > place.room.get(name, _NOTHING):
+                return name
+        return None
+
     def load(self, pod: Pod, node: str) -> tuple[int, int, str]:
-        """What the choice is ordered by: pods of the same owner, pods, name."""
+        """What equal choices are ordered by: pods of the same owner, pods, name."""
         return self._owners.get((_owner(pod), node), 0), self.count(node), node
 
-    def pods_in(self, namespaces: Iterable[str]) -> Iterable[tuple[Pod, str]]:
+    def pods_in(self, namespaces: Iterable[str]) -> Iterator[tuple[Pod, str]]:
         """Pods with their nodes."""
         for namespace in namespaces:
             yield from self._by_namespace.get(namespace, ())
+
+    def domain(self, node: str, key: str) -> str | None:
+        """The value of a topology key on a node."""
+        return self.labels.get(node, {}).get(key)
 
 
 def _owner(pod: Pod) -> str:
     owner = next((o for o in pod.metadata.owner_references if o.controller), None)
     return owner.uid if owner else pod.metadata.uid
-
-
-def misfit(pod: Pod, place: Place, placement: Placement) -> str | None:
-    """Why ``place`` does not fit, in the scheduler's words; None when it does."""
-    reason = node_misfit(pod, place)
-    if reason is not None:
-        return reason
-    if placement.count(place.name) >= place.limit:
-        return "Too many pods"
-    return _pod_affinity_misfit(pod, place, placement) or _spread_misfit(pod, place, placement)
 
 
 def node_misfit(pod: Pod, place: Place) -> str | None:
@@ -114,11 +169,12 @@ def selection_holds(pod: Pod, place: Place) -> bool:
     """Whether ``nodeSelector`` and required node affinity allow the node."""
     if any(place.labels.get(k) != v for k, v in pod.spec.node_selector.items()):
         return False
-    required = _section(pod, "nodeAffinity").get(REQUIRED)
-    return required is None or any(_term_holds(t, place) for t in required.get("nodeSelectorTerms") or ())
+    required = section(pod, "nodeAffinity").get(REQUIRED)
+    return required is None or any(term_holds(t, place) for t in required.get("nodeSelectorTerms") or ())
 
 
-def _section(pod: Pod, kind: str) -> Json:
+def section(pod: Pod, kind: str) -> Json:
+    """A part of a pod's affinity, empty when absent."""
     found: Json = (pod.spec.affinity or {}).get(kind) or {}
     return found
 
@@ -134,7 +190,7 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
     return bool(toleration.key) and toleration.value == taint.value
 
 
-def _term_holds(term: Json, place: Place) -> bool:
+def term_holds(term: Json, place: Place) -> bool:
     """All expressions and fields of a term; an empty term matches nothing."""
     expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
     if not expressions and not fields:
@@ -169,77 +225,35 @@ def _compare(value: str | None, values: list[str], operator: str) -> bool:
     return have > bound if operator == "Gt" else have < bound
 
 
-def _pod_affinity_misfit(pod: Pod, place: Place, placement: Placement) -> str | None:
-    for term in _section(pod, "podAffinity").get(REQUIRED) or ():
-        if not _affine(pod, term, place, placement):
-            return "node(s) didn't match pod affinity rules"
-    for term in _section(pod, "podAntiAffinity").get(REQUIRED) or ():
-        if any(_same_domain(term, place.name, node, placement) for _, node in _matching(pod, term, placement)):
-            return "node(s) didn't match pod anti-affinity rules"
-    return None
+def term_selects(term: Json, owner: Pod, other: Pod, snapshot: Snapshot) -> bool:
+    """Whether a pod affinity term of ``owner`` is about ``other``."""
+    return other.metadata.namespace in term_namespaces(term, owner, snapshot) and selects_pod(term, owner, other)
 
 
-def _affine(pod: Pod, term: Json, place: Place, placement: Placement) -> bool:
-    """A pod that would be the first of its own group may go anywhere with the topology key."""
-    found = list(_matching(pod, term, placement))
-    if not found:
-        own = _selects(term.get("labelSelector"), pod.metadata.labels)
-        return own and term.get("topologyKey", "") in place.labels
-    return any(_same_domain(term, place.name, node, placement) for _, node in found)
-
-
-def _matching(pod: Pod, term: Json, placement: Placement) -> Iterable[tuple[Pod, str]]:
-    namespaces = set(term.get("namespaces") or ())
+def term_namespaces(term: Json, owner: Pod, snapshot: Snapshot) -> frozenset[str]:
+    """The namespaces a term looks at: those named or selected, else the pod's own."""
+    names = set(term.get("namespaces") or ())
     selector = term.get("namespaceSelector")
     if selector is not None:
-        everywhere = placement.snapshot.objects.get("Namespace", {})
-        namespaces |= {n for n, v in everywhere.items() if _selects(selector, v.metadata.labels)}
-    for other, node in placement.pods_in(sorted(namespaces) or (pod.metadata.namespace,)):
-        if _selects(term.get("labelSelector"), other.metadata.labels):
-            yield other, node
+        chosen = _selector(selector)
+        names |= {n for n, v in snapshot.all(Namespace).items() if selects(chosen, v.metadata.labels)}
+    return frozenset(names or ({owner.metadata.namespace} if selector is None else ()))
 
 
-def _same_domain(term: Json, one: str, other: str, placement: Placement) -> bool:
-    key = term.get("topologyKey", "")
-    here = placement.labels.get(one, {}).get(key)
-    return here is not None and here == placement.labels.get(other, {}).get(key)
+def selects_pod(term: Json, owner: Pod, other: Pod) -> bool:
+    """The label selector of a term or constraint, with ``matchLabelKeys`` and ``mismatchLabelKeys`` filled in from its
+    pod; a missing selector matches no pod."""
+    selector = term.get("labelSelector")
+    if selector is None:
+        return False
+    mine = owner.metadata.labels
+    extra = [(key, "In") for key in term.get("matchLabelKeys") or () if key in mine]
+    extra += [(key, "NotIn") for key in term.get("mismatchLabelKeys") or () if key in mine]
+    if not selects(_selector(selector), other.metadata.labels):
+        return False
+    added = tuple(LabelSelectorRequirement(key=k, operator=o, values=(mine[k],)) for k, o in extra)  # type: ignore[arg-type]
+    return not added or selects(LabelSelector(match_expressions=added), other.metadata.labels)
 
 
-def _selects(selector: Json | None, labels: Mapping[str, str]) -> bool:
-    """A missing selector matches no pod."""
-    return selector is not None and selects(msgspec.convert(selector, LabelSelector), labels)
-
-
-def _spread_misfit(pod: Pod, place: Place, placement: Placement) -> str | None:
-    for constraint in pod.spec.topology_spread_constraints:
-        if constraint.get("whenUnsatisfiable", "DoNotSchedule") != "DoNotSchedule":
-            continue
-        key = constraint.get("topologyKey", "")
-        domain = place.labels.get(key)
-        if domain is None:
-            return "node(s) didn't match pod topology spread constraints (missing required label)"
-        counts = _domain_counts(pod, constraint, key, placement)
-        lowest = min(counts.values(), default=0)
-        if len(counts) < int(constraint.get("minDomains") or 1):
-            lowest = 0
-        if counts.get(domain, 0) + 1 - lowest > int(constraint.get("maxSkew", 1)):
-            return "node(s) didn't match pod topology spread constraints"
-    return None
-
-
-def _domain_counts(pod: Pod, constraint: Json, key: str, placement: Placement) -> dict[str, int]:
-    """Matching pods by domain, over the nodes the pod could use (nodeAffinityPolicy Honor)."""
-    usable = [p for p in placement.places if key in p.labels and node_misfit_by_affinity(pod, p) is None]
-    counts = {p.labels[key]: 0 for p in usable}
-    selector = constraint.get("labelSelector")
-    for other, node in placement.pods_in((pod.metadata.namespace,)):
-        domain = placement.labels.get(node, {}).get(key)
-        if domain in counts and _selects(selector, other.metadata.labels):
-            counts[domain] += 1
-    return counts
-
-
-def node_misfit_by_affinity(pod: Pod, place: Place) -> str | None:
-    """The node selector and affinity part alone."""
-    bare = msgspec.structs.replace(place, taints=(), unschedulable=False)
-    return node_misfit(pod, bare)
+def _selector(value: Json) -> LabelSelector:
+    return msgspec.convert(value, LabelSelector)

@@ -4,27 +4,33 @@ Rules:
 
 1. A node fits when it is schedulable, its NoSchedule and NoExecute taints are tolerated, it is not reported as not
    ready, ``nodeSelector``, required node affinity, required pod (anti-)affinity and hard spread constraints hold, and
-   it has room (``allocatable.pods``).
-2. Of those: fewest pods of the same owner, then fewest pods, then name.
-3. Pods are placed oldest first, and each sees those before it, so one compile places a whole Deployment evenly.
-4. Preferred terms do not move a pod: they are reported (PW6010), never silently dropped. CPU and memory are not
-   counted: stand-ins use none.
+   it has room: pods, CPU, memory and every other resource asked for.
+2. Of those: the highest preference (``scheduling_fit``), then fewest pods of the same owner, then fewest pods, then
+   name.
+3. Pods are placed by priority, then oldest first, and each sees those before it, so one compile places a whole
+   Deployment evenly.
+4. Nothing is preempted: a pod that would have to push out pods of lower priority waits, with a finding (PW6011).
 
-Source: kubernetes ``pkg/scheduler/framework/plugins`` (messages of the plugins are kept word for word).
+Source: kubernetes ``pkg/scheduler`` (messages of the plugins are kept word for word).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 
 from podwire.base import FieldPath, Finding, Origin
-from podwire.compile.affinity import Place, Placement, misfit
+from podwire.compile.affinity import Place, Placement
 from podwire.compile.context import Context, Piece
 from podwire.compile.events import compile_event
+from podwire.compile.scheduling_fit import Fit
 from podwire.compile.statuses import condition, merge_conditions, merge_status, parse_time
-from podwire.kube import Pod
+from podwire.kube import Pod, PriorityClass
 from podwire.plan import Bind, Write
 
 SCHEDULER = "default-scheduler"
+SYSTEM_PRIORITIES: Mapping[str, int] = MappingProxyType(
+    {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+)
 
 
 def compile_scheduling(context: Context) -> Piece:
@@ -36,19 +42,59 @@ def compile_scheduling(context: Context) -> Piece:
     placement = Placement(snapshot, tuple(Place.of(node) for node in snapshot.nodes.values()))
     writes: dict[str, Write] = {}
     findings: list[Finding] = []
-    for pod in sorted(waiting, key=lambda p: (parse_time(p.metadata.creation_timestamp), p.key)):
+    order = sorted(waiting, key=lambda p: (-priority_of(context, p), parse_time(p.metadata.creation_timestamp), p.key))
+    for pod in order:
         if pod.spec.scheduling_gates:
+            writes.update(_gated(context, pod))
             continue
-        findings.extend(context.memo.unit(f"soft/{pod.key}", (pod,), partial(_soft_terms, pod)))
         reasons: dict[str, int] = {}
         chosen = _choose(pod, placement, reasons)
         if chosen is None:
             writes.update(_unschedulable(context, pod, _message(reasons, len(placement.places))))
+            findings.extend(_preemption(context, pod, reasons))
             continue
         placement.add(pod, chosen)
         key = f"bind/Pod/{pod.key}"
         writes[key] = context.memo.unit(f"write/{key}", (pod.metadata.uid, chosen), partial(_bind, pod, chosen))
     return Piece(writes=writes, findings=tuple(findings))
+
+
+def priority_of(context: Context, pod: Pod) -> int:
+    """The pod's priority: written, of its class, or of the default class."""
+    if pod.spec.priority is not None:
+        return pod.spec.priority
+    name = pod.spec.priority_class_name
+    if name in SYSTEM_PRIORITIES:
+        return SYSTEM_PRIORITIES[name]
+    classes = context.snapshot.all(PriorityClass)
+    found = classes.get(name) if name else next((c for c in classes.values() if c.global_default), None)
+    return found.value if found else 0
+
+
+def _preemption(context: Context, pod: Pod, reasons: dict[str, int]) -> Iterator[Finding]:
+    """Rule 4."""
+    crowded = any(reason.startswith("Insufficient") or reason == "Too many pods" for reason in reasons)
+    mine = priority_of(context, pod)
+    if not crowded or mine <= 0 or pod.spec.preemption_policy == "Never":
+        return
+    bound = (p for p in context.snapshot.all(Pod).values() if p.spec.node_name and not p.is_finished)
+    if any(priority_of(context, other) < mine for other in bound):
+        message = "pods of lower priority are not preempted; the pod waits until there is room"
+        yield Finding("PW6011", "warning", pod.ref, FieldPath("spec.priorityClassName"), message, "make room by hand")
+
+
+def _gated(context: Context, pod: Pod) -> Iterator[tuple[str, Write]]:
+    message = "Scheduling is blocked due to non-empty scheduling gates"
+    wanted = condition("PodScheduled", False, reason="SchedulingGated", message=message)
+    key = f"schedule/Pod/{pod.key}"
+    now = context.snapshot.now
+
+    def make() -> Write | None:
+        return merge_status(pod, {"conditions": merge_conditions(pod.status.conditions, [wanted], now)})
+
+    patch = context.memo.unit(f"write/{key}", (pod, message), make)
+    if patch is not None:
+        yield key, patch
 
 
 def _is_waiting(pod: Pod) -> bool:
@@ -66,14 +112,15 @@ def _bind(pod: Pod, node: str) -> Write:
 
 
 def _choose(pod: Pod, placement: Placement, reasons: dict[str, int]) -> str | None:
-    fitting = []
+    fit, fitting = Fit(pod, placement), []
     for place in placement.places:
-        reason = misfit(pod, place, placement)
+        reason = fit.misfit(place)
         if reason is None:
-            fitting.append(place.name)
+            fitting.append(place)
         else:
             reasons[reason] = reasons.get(reason, 0) + 1
-    return min(fitting, key=lambda name: placement.load(pod, name), default=None)
+    best = fit.best(fitting)
+    return best.name if best else None
 
 
 def _message(reasons: dict[str, int], nodes: int) -> str:
@@ -98,17 +145,3 @@ def _unschedulable(context: Context, pod: Pod, message: str) -> Iterator[tuple[s
     event = compile_event(context, pod, reason="FailedScheduling", message=message, component=SCHEDULER)
     if event is not None:
         yield event
-
-
-def _soft_terms(pod: Pod) -> tuple[Finding, ...]:
-    """What the pod prefers and podwire does not weigh."""
-    affinity = pod.spec.affinity or {}
-    preferred = "preferredDuringSchedulingIgnoredDuringExecution"
-    found = [
-        FieldPath(f"spec.affinity.{kind}.{preferred}")
-        for kind in ("nodeAffinity", "podAffinity", "podAntiAffinity")
-        if (affinity.get(kind) or {}).get(preferred)
-    ]
-    message = "preferred affinity is not weighed; pods spread evenly over the nodes that fit"
-    fix = "use the required form when the place matters"
-    return tuple(Finding("PW6010", "warning", pod.ref, path, message, fix) for path in found)

@@ -134,12 +134,127 @@ def test_hard_spread_constraints_hold() -> None:
     assert len(on_b) == 3
 
 
-def test_preferred_affinity_is_reported() -> None:
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+ZONE = "topology.kubernetes.io/zone"
+
+
+def test_a_preferred_node_wins_although_it_is_fuller() -> None:
     world = World()
-    preferred = [{"weight": 1, "preference": {"matchExpressions": []}}]
-    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
-    world.apply(pod("p", affinity=affinity))
-    assert "PW6010" in [f.code for f in world.compile().findings]
+    world.apply(pod("other", nodeSelector={ZONE: "b"}))
+    world.settle()
+    wish = {"weight": 10, "preference": {"matchExpressions": [{"key": ZONE, "operator": "In", "values": ["b"]}]}}
+    world.apply(pod("p", affinity={"nodeAffinity": {PREFERRED: [wish]}}))
+    world.settle()
+    assert place(world, "p") == "node-2"
+
+
+def test_preferred_pod_affinity_and_anti_affinity() -> None:
+    world = World()
+    world.apply(pod("b", nodeSelector={ZONE: "b"}))
+    world.settle()
+    term = {"labelSelector": {"matchLabels": {"app": "b"}}, "topologyKey": ZONE}
+    wish = {PREFERRED: [{"weight": 5, "podAffinityTerm": term}]}
+    world.apply(pod("near", affinity={"podAffinity": wish}))
+    world.apply(pod("far", affinity={"podAntiAffinity": wish}))
+    world.settle()
+    assert (place(world, "near"), place(world, "far")) == ("node-2", "node-1")
+
+
+def test_anti_affinity_of_a_placed_pod_keeps_others_away() -> None:
+    world = World(nodes=1)
+    term = {"labelSelector": {"matchLabels": {"app": "loud"}}, "topologyKey": ZONE}
+    world.apply(pod("shy", affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}))
+    world.settle()
+    world.apply(pod("loud"))
+    world.settle()
+    expected = "0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules."
+    assert why(world, "loud") == expected
+
+
+def sized(name: str, **requests: str) -> dict[str, Any]:
+    value = pod(name)
+    value["spec"]["containers"][0]["resources"] = {"requests": requests}
+    return value
+
+
+def test_requests_must_fit() -> None:
+    world = World()
+    for name in ("node-1", "node-2"):
+        world.edit_node(name, status={"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "10"}})
+    world.apply(sized("a", cpu="600m"))
+    world.apply(sized("b", cpu="600m"))
+    world.apply(sized("c", cpu="500m"))
+    world.apply(sized("d", memory="2Gi"))
+    world.apply(sized("e", **{"example.com/gpu": "1"}))
+    world.settle()
+    assert {place(world, "a"), place(world, "b")} == {"node-1", "node-2"}
+    assert why(world, "c") == "0/2 nodes are available: 2 Insufficient cpu."
+    assert why(world, "d") == "0/2 nodes are available: 2 Insufficient memory."
+    assert why(world, "e") == "0/2 nodes are available: 2 Insufficient example.com/gpu."
+    world.delete("Pod", "a")
+    world.settle()
+    assert place(world, "c") != ""
+
+
+def test_priority_goes_first_and_nothing_is_preempted() -> None:
+    world = World(nodes=1)
+    world.edit_node("node-1", status={"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "10"}})
+    kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 100}
+    world.apply(kind)
+    world.apply(sized("a", cpu="1"))
+    urgent = sized("b", cpu="1")
+    urgent["spec"]["priorityClassName"] = "high"
+    world.apply(urgent)
+    world.settle()
+    assert place(world, "b") == "node-1" and place(world, "a") == ""
+    more = sized("c", cpu="1")
+    more["spec"]["priority"] = 1000
+    world.apply(more)
+    world.settle()
+    assert [str(f.ref.name) for f in world.compile().findings if f.code == "PW6011"] == ["c"]
+
+
+def test_gates_hold_a_pod_back() -> None:
+    world = World()
+    world.apply(pod("p", schedulingGates=[{"name": "example.com/wait"}]))
+    world.settle()
+    assert place(world, "p") == ""
+    assert why(world, "p") == "Scheduling is blocked due to non-empty scheduling gates"
+
+
+def test_soft_taints_and_soft_spread_are_weighed() -> None:
+    world = World()
+    world.edit_node("node-1", taints=[{"key": "k", "effect": "PreferNoSchedule"}])
+    world.apply(pod("p"))
+    world.settle()
+    assert place(world, "p") == "node-2"
+    constraint = {"maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "ScheduleAnyway"}
+    selector = {"labelSelector": {"matchLabels": {"app": "q"}}}
+    world = World(nodes=3)
+    world.apply(pod("q", nodeSelector={ZONE: "a"}))
+    world.settle()
+    value = pod("r", topologySpreadConstraints=[{**constraint, **selector}])
+    value["metadata"]["labels"] = {"app": "q"}
+    world.apply(value)
+    world.settle()
+    assert place(world, "r") == "node-2"
+
+
+def test_spread_knows_min_domains_and_match_label_keys() -> None:
+    world = World(nodes=2)
+    base = {"maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule"}
+    selector = {"labelSelector": {"matchLabels": {"app": "web"}}}
+    value = deployment("web", 3)
+    value["spec"]["template"]["spec"]["topologySpreadConstraints"] = [{**base, **selector, "minDomains": 3}]
+    world.apply(value)
+    world.settle()
+    assert sorted(p["spec"].get("nodeName", "") for p in world.all("Pod")) == ["", "node-1", "node-2"]
+    value["spec"]["template"]["spec"]["topologySpreadConstraints"] = [
+        {**base, **selector, "matchLabelKeys": ["pod-template-hash"]}
+    ]
+    world.apply(value)
+    world.settle()
+    assert all(p["spec"].get("nodeName") for p in world.all("Pod"))
 
 
 def test_allocatable_pods_are_a_limit() -> None:
