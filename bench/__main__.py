@@ -2,9 +2,20 @@
 
 import sys
 
-from bench import memory, pods, startup
+from bench import api_list, api_watch, api_writes, dns_latency, dns_memory, dns_qps, dns_update, memory, pods, startup
 
-BENCHES = {"startup": startup.run, "memory": memory.run, "pods": pods.run}
+BENCHES = {
+    "startup": startup.run,
+    "memory": memory.run,
+    "pods": pods.run,
+    "api-writes": api_writes.run,
+    "api-list": api_list.run,
+    "api-watch": api_watch.run,
+    "dns-qps": dns_qps.run,
+    "dns-latency": dns_latency.run,
+    "dns-memory": dns_memory.run,
+    "dns-update": dns_update.run,
+}
 
 
 def main(names: list[str]) -> int:
