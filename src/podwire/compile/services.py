@@ -16,6 +16,7 @@ from typing import cast
 
 from podwire.base import Cidr, FieldPath, Finding, Origin, Protocol, Ref
 from podwire.compile.context import Context, Piece
+from podwire.compile.kubeproxy import compile_proxy
 from podwire.kube import EndpointSlice, Node, Service
 from podwire.kube import ServicePort as KubeServicePort
 from podwire.plan import Endpoint, ServiceNode, ServicePlan, ServicePort
@@ -42,14 +43,15 @@ def compile_services(context: Context) -> Piece:
         units, found = memo.unit(f"service/{key}", inputs, partial(_compile_service, service, slices, api))
         findings.extend(found)
         ports.update((unit.key, unit) for unit in units)
-    settings = snapshot.settings
+    settings, configured = snapshot.settings, compile_proxy(context)
     plan = ServicePlan(
         ports=ports,
         nodes=_nodes(context),
         service_cidrs=(Cidr.parse_lenient(settings.service_cidr),),
         cluster_cidrs=(Cidr.parse_lenient(settings.cluster_cidr),),
+        proxy=configured.settings,
     )
-    return Piece(services=plan, findings=tuple(findings))
+    return Piece(services=plan, findings=(*findings, *configured.findings))
 
 
 def is_proxied(service: Service) -> bool:

@@ -81,6 +81,9 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
         return _enter_virtual(world, leg, unit, inside=inside)
     if at_node and (leg.protocol, leg.port) in world.units_by_node_port:
         by_port = world.units_by_node_port[leg.protocol, leg.port]
+        if address not in world.node_port_addresses:
+            why = f"nodePortAddresses of kube-proxy's configuration leave {address} out"
+            return _ends(leg, "refused", why, "PW1144", Origin(by_port.service))
         hop = _service_hop(by_port, f"NodePort {leg.port} on {at_node}", "nodePort")
         short = source.pod is not None or source.node == at_node
         return by_port, ("shortcut" if short else "external"), at_node, (hop,)

@@ -5,7 +5,7 @@ from functools import cached_property
 from podwire.base import Ref
 from podwire.explain.steps import Party
 from podwire.kube import Pod
-from podwire.plan import Plans, PolicyPod, ProxyPlan, ServicePort, ZoneIndex, node
+from podwire.plan import Plans, PolicyPod, ProxyPlan, ServicePort, ZoneIndex, node, node_port_addresses
 from podwire.snapshot import Snapshot
 
 PROXY_IMAGE = "podwire/envoy"
@@ -33,6 +33,12 @@ class World:
     def nodes_by_address(self) -> dict[str, str]:
         """Node names by address."""
         return {a: n.name for n in self.plans.services.nodes.values() for a in n.addresses}
+
+    @cached_property
+    def node_port_addresses(self) -> frozenset[str]:
+        """Where NodePorts answer."""
+        services = self.plans.services
+        return frozenset(a for node in services.nodes.values() for a in node_port_addresses(services, node))
 
     @cached_property
     def units_by_virtual(self) -> dict[tuple[str, str, int], ServicePort]:

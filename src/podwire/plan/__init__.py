@@ -49,6 +49,7 @@ from podwire.plan.services import (
     admits_source,
     decide_backends,
     find_ports,
+    node_port_addresses,
 )
 from podwire.plan.writes import Bind, Create, Json, Merge, Remove, Replace, Write, WritePlan
 from podwire.plan.zone import Answer, PodsMode, Record, ZoneIndex, ZonePlan, ZoneUnit
@@ -111,6 +112,7 @@ __all__ = [
     "digest",
     "find_host",
     "find_ports",
+    "node_port_addresses",
     "identity_of",
     "matches_path",
     "node",

@@ -91,7 +91,6 @@ class ProxySettings(msgspec.Struct, frozen=True):
     metrics_bind: str = "127.0.0.1:10249"
     sync_period_seconds: float = 30.0
     node_port_ranges: tuple[Cidr, ...] = ()
-    masquerade_all: bool = False
 
 
 class ServicePlan(msgspec.Struct, frozen=True):
@@ -145,9 +144,15 @@ def _by_topology(endpoints: tuple[Endpoint, ...], node: str, zone: str) -> Backe
     return Backends(chosen, "refuse", why)
 
 
+def node_port_addresses(plan: ServicePlan, node: ServiceNode) -> tuple[str, ...]:
+    """Addresses of a node on which NodePorts and health checks answer (``nodePortAddresses``; all without it)."""
+    ranges = plan.proxy.node_port_ranges
+    return tuple(a for a in node.addresses if not ranges or any(r.contains(a) for r in ranges))
+
+
 def find_ports(plan: ServicePlan, *, address: str, port: int, protocol: str) -> Iterable[ServicePort]:
     """Units that own ``address:port``, by cluster IP, load balancer or external address, or by NodePort."""
-    node_addresses = {a for node in plan.nodes.values() for a in node.addresses}
+    node_addresses = {a for node in plan.nodes.values() for a in node_port_addresses(plan, node)}
     for unit in plan.ports.values():
         if unit.protocol != protocol:
             continue

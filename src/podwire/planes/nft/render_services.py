@@ -19,7 +19,17 @@ from typing import cast
 import msgspec
 
 from podwire.base import Cidr, assign_numbers
-from podwire.plan import Backends, Endpoint, Scope, ServiceNode, ServicePlan, ServicePort, decide_backends
+from podwire.plan import (
+    Backends,
+    Endpoint,
+    ProxySettings,
+    Scope,
+    ServiceNode,
+    ServicePlan,
+    ServicePort,
+    decide_backends,
+    node_port_addresses,
+)
 from podwire.planes.nft import tables as t
 from podwire.planes.nft.numbers import Numbers
 
@@ -76,6 +86,7 @@ class ServiceRenderer:
         self._keys: set[str] = set()
         self._ports: Mapping[str, ServicePort] = {}
         self._nodes: Mapping[str, ServiceNode] = {}
+        self._proxy = ProxySettings()
         self._slots: dict[ListKey, Slots] = {}
         self._units: dict[str, dict[str, t.Unit]] = {}
 
@@ -87,7 +98,7 @@ class ServiceRenderer:
         gone = self._ports.keys() - plan.ports.keys()
         changed = {key for key, port in plan.ports.items() if self._ports.get(key) is not port}
         changed |= self._renumber(plan, changed=changed, gone=gone)
-        nodes_changed = dict(self._nodes) != dict(plan.nodes)
+        nodes_changed = dict(self._nodes) != dict(plan.nodes) or self._proxy != plan.proxy
         if not self._units:  # no node has been told anything yet, however often we were called
             changed |= plan.ports.keys()
         if nodes_changed:
@@ -103,7 +114,7 @@ class ServiceRenderer:
                 units[name][NODES_UNIT] = render_nodes(plan, node)
         touched = tuple(sorted(gone | changed | ({NODES_UNIT} if nodes_changed else set())))
         before, self._units = self._units, units
-        self._ports, self._nodes = plan.ports, plan.nodes
+        self._ports, self._nodes, self._proxy = plan.ports, plan.nodes, plan.proxy
         return {
             name: (by_key, t.Delta(before[name], touched) if name in before else None) for name, by_key in units.items()
         }
@@ -264,7 +275,7 @@ def render_nodes(plan: ServicePlan, node: ServiceNode) -> t.Unit:
     own = _collapse(node.pod_cidrs or plan.cluster_cidrs)
     return t.Unit(
         {
-            t.NODE_ADDRESSES: {a: "" for a in node.addresses if is_ipv4(a)},
+            t.NODE_ADDRESSES: {a: "" for a in node_port_addresses(plan, node) if is_ipv4(a)},
             t.INSIDE: {str(block): "" for block in inside},
             t.OWN_PODS: {str(block): "" for block in own},
         }

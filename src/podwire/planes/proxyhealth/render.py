@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from podwire.base import Ref
-from podwire.plan import ServiceNode, ServicePlan, ServicePort
+from podwire.plan import ServiceNode, ServicePlan, ServicePort, node_port_addresses
 from podwire.planes.proxyhealth.machine import SyncState
 
 Purpose = Literal["check", "healthz", "metrics"]
@@ -79,10 +79,7 @@ def render_listeners(plan: ServicePlan) -> tuple[Listener, ...]:
 
 
 def _addresses(plan: ServicePlan, node: ServiceNode) -> Iterator[str]:
-    wanted = plan.proxy.node_port_ranges
-    for address in node.addresses:
-        if ":" not in address and (not wanted or any(r.contains(address) for r in wanted)):
-            yield address
+    yield from (a for a in node_port_addresses(plan, node) if ":" not in a)
 
 
 def answer(listener: Listener, path: str, health: NodeHealth, sync: SyncState, *, now: float) -> Answer:
