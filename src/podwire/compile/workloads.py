@@ -13,8 +13,10 @@ from functools import partial
 
 from podwire.base import Finding
 from podwire.compile.context import Context, Piece
+from podwire.compile.workloads_budgets import compile_budgets
 from podwire.compile.workloads_daemonsets import compile_daemon_set
 from podwire.compile.workloads_deployments import compile_deployment
+from podwire.compile.workloads_evictions import compile_evictions
 from podwire.compile.workloads_jobs import compile_job, release_orphans
 from podwire.compile.workloads_pods import PodCounts
 from podwire.compile.workloads_replicasets import compile_replica_set, count_replica_set
@@ -69,6 +71,11 @@ def _controllers(context: Context, writes: dict[str, Write], findings: list[Find
             wakes.append(wake_at)
     writes.update(release_orphans(context))
     _cron_jobs(context, writes, wakes)
+    for compile_part in (compile_evictions, compile_budgets):
+        made, wake_at = compile_part(context)
+        writes.update(made)
+        if wake_at is not None:
+            wakes.append(wake_at)
 
 
 def _cron_jobs(context: Context, writes: dict[str, Write], wakes: list[float]) -> None:
