@@ -1,21 +1,20 @@
-"""``python -m bench [NAME]``: run one measurement, or all."""
+"""``python -m bench [NAME]``: run one measurement, or all. Each is the ``run`` of the module of its name."""
 
 import sys
+from importlib import import_module
 
-from bench import api_list, api_watch, api_writes, dns_latency, dns_memory, dns_qps, dns_update, memory, pods, startup
-
-BENCHES = {
-    "startup": startup.run,
-    "memory": memory.run,
-    "pods": pods.run,
-    "api-writes": api_writes.run,
-    "api-list": api_list.run,
-    "api-watch": api_watch.run,
-    "dns-qps": dns_qps.run,
-    "dns-latency": dns_latency.run,
-    "dns-memory": dns_memory.run,
-    "dns-update": dns_update.run,
-}
+BENCHES = (
+    "startup",
+    "memory",
+    "pods",
+    "api-writes",
+    "api-list",
+    "api-watch",
+    "dns-qps",
+    "dns-latency",
+    "dns-memory",
+    "dns-update",
+)
 
 
 def main(names: list[str]) -> int:
@@ -24,8 +23,8 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no such measurement: {', '.join(unknown)}; there are: {', '.join(BENCHES)}", file=sys.stderr)
         return 2
-    for name in names or list(BENCHES):
-        BENCHES[name]()
+    for name in names or BENCHES:
+        import_module(f"bench.{name.replace('-', '_')}").run()
     return 0
 
 

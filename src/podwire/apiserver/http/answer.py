@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from aiohttp.web import Response
+from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from podwire.apiserver.history import Item
 from podwire.apiserver.http.ask import Shape, Target
@@ -15,6 +15,8 @@ Json = dict[str, Any]
 encode = msgspec.json.Encoder().encode
 
 JSON = "application/json"
+LIST_PART = 200
+"""Objects of a long list that are sent at once."""
 
 
 def reply(
@@ -61,6 +63,22 @@ def many(target: Target, items: list[Item], meta: Json, shape: Shape, *, include
     else:
         rows = b",".join([item.data for item in items])
     return b'%b,"metadata":%b,"items":[%b]}' % (encode(head)[:-1], encode(meta), rows)
+
+
+async def send_list(request: BaseRequest, target: Target, items: list[Item], meta: Json) -> StreamResponse:
+    """A long plain list, in parts: the objects' own bytes are sent, the whole is never put together."""
+    head: Json = {"kind": f"{target.kind.name}List", "apiVersion": target.kind.api_version}
+    opening = b'%b,"metadata":%b,"items":[' % (encode(head)[:-1], encode(meta))
+    rows = [presented(target, item).data for item in items]
+    response = StreamResponse(headers={"Content-Type": "application/json"})
+    response.content_length = len(opening) + sum(map(len, rows)) + len(rows) - 1 + len(b"]}")
+    await response.prepare(request)
+    for start in range(0, len(rows), LIST_PART):
+        part = b",".join(rows[start : start + LIST_PART])
+        await response.write((b"," if start else opening) + part)
+    await response.write(b"]}")
+    await response.write_eof()
+    return response
 
 
 def presented(target: Target, item: Item) -> Item:

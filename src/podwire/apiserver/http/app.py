@@ -17,7 +17,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 from podwire.apiserver.auth import Authenticator
 from podwire.apiserver.chance import Chance
 from podwire.apiserver.http import discovery
-from podwire.apiserver.http.answer import encode, many, one, presented, refuse, reply
+from podwire.apiserver.http.answer import LIST_PART, encode, many, one, presented, refuse, reply, send_list
 from podwire.apiserver.http.ask import USER, Target, dry_run, flag, parse_target, shape_of
 from podwire.apiserver.http.body import decode, read_bytes
 from podwire.apiserver.http.openapi import OpenApi
@@ -132,6 +132,10 @@ class App:
             return await self._review(request, target)
         if target.subresource in STREAMS:
             return await self._stream(request, target)
+        if target.subresource == "proxy":
+            from podwire.apiserver.http import proxy
+
+            return await proxy.serve(self._store, request, target, self._owner.backend)
         shape = shape_of(request.headers.get("Accept", ""))
         match request.method:
             case "GET" | "HEAD":
@@ -155,6 +159,8 @@ class App:
             return await Watcher(self._store, order).serve(request)
         if not target.name:
             items, meta = read_list(self._store, target, query)
+            if shape == "plain" and len(items) > LIST_PART and request.method == "GET":
+                return await send_list(request, target, items, meta)
             return reply(many(target, items, meta, shape, include=include))
         item = presented(target, read_one(self._store, target, query))
         match target.subresource:
