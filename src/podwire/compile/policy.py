@@ -5,19 +5,31 @@ Rules (numbers are those of ``docs/design/policy.md``):
 1. A pod is isolated in a direction when at least one policy with that type selects it; then only the union of the rules
    allows (N1). Allowing is a set, so there is no order and no conflict.
 2. A rule that allows a peer on any port makes port-specific entries for that peer redundant; they are left out.
-3. What cannot be understood matches nothing: fail closed, with a finding.
+3. ClusterNetworkPolicies are folded in by :mod:`policy_tiers`.
+4. What cannot be understood matches nothing: fail closed, with a finding.
 """
 
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 from msgspec import structs
 
-from podwire.base import FieldPath, Origin, assign_numbers, stable_hash
+from podwire.base import FieldPath, Finding, Origin, assign_numbers, stable_hash
 from podwire.compile.context import Context, Piece
 from podwire.compile.memo import Memo
-from podwire.compile.policy_classes import PeerClass, PeerClasses, classify_peers, classify_ports, subject_key
+from podwire.compile.policy_classes import (
+    PeerClass,
+    PeerClasses,
+    classify_peers,
+    classify_ports,
+    selects_pod,
+    subject_key,
+)
+from podwire.compile.policy_cluster import view_cluster_policy
+from podwire.compile.policy_status import condition_writes, find_idle
+from podwire.compile.policy_tiers import Situation, cluster_policies_of, fold_tiers, reserve_self
 from podwire.compile.policy_views import (
     BlockPeer,
     NamedPort,
@@ -32,7 +44,8 @@ from podwire.compile.policy_views import (
     view_policy,
 )
 from podwire.kube import Namespace, NetworkPolicy, Pod, selects
-from podwire.plan import Decision, Direction, Matched, PolicyPlan, PolicyPod, PortClass, RuleKey
+from podwire.kube.clusterpolicy import ClusterNetworkPolicy
+from podwire.plan import SELF, Decision, Direction, Matched, PolicyPlan, PolicyPod, PortClass, RuleKey
 
 T = TypeVar("T")
 Labels = tuple[tuple[str, str], ...]
@@ -52,12 +65,33 @@ def compile_policy(context: Context) -> Piece:
         memo.unit(f"policy/{key}", (policy,), partial(view_policy, policy))
         for key, policy in snapshot.all(NetworkPolicy).items()
     )
+    cluster = tuple(
+        memo.unit(f"cluster-policy/{key}", (policy,), partial(view_cluster_policy, policy))
+        for key, policy in snapshot.all(ClusterNetworkPolicy).items()
+    )
     namespaces = tuple(
         (name, memo.unit(f"policy-ns/{name}", (n,), partial(group_labels, n.metadata.labels)))
         for name, n in snapshot.all(Namespace).items()
     )
-    folded = memo.unit("policy-plan", (tuple(pods), policies, namespaces), lambda: _fold(pods, policies, namespaces))
-    return Piece(policy=_share(folded, memo), findings=tuple(f for policy in policies for f in policy.findings))
+    views = (*policies, *sorted(cluster, key=lambda view: (view.priority, view.policy.name)))
+    folded = memo.unit("policy-plan", (tuple(pods), views, namespaces), lambda: _fold(pods, views, namespaces))
+    idle = memo.unit("policy-idle", (folded, views), lambda: _idle(folded, views, pods, namespaces))
+    return Piece(
+        policy=_share(folded, memo),
+        findings=(*(f for view in views for f in view.findings), *idle),
+        writes=dict(condition_writes(context, cluster)),
+    )
+
+
+def _idle(
+    plan: PolicyPlan, views: tuple[PolicyView, ...], pods: list[PodView], namespaces: tuple[tuple[str, Labels], ...]
+) -> tuple[Finding, ...]:
+    """NetworkPolicies about a pod are those that isolate one; ClusterNetworkPolicies are asked."""
+    labels = {name: dict(pairs) for name, pairs in namespaces}
+    found = {m.origin.ref for d in plan.decisions.values() if d.action == "deny" for m in d.matched}
+    subjects = ((view.policy, view.subject) for view in views if view.subject is not None)
+    found |= {ref for ref, subject in subjects if any(selects_pod(subject, pod, labels) for pod in pods)}
+    return tuple(find_idle(views, plan, found))
 
 
 def _share(plan: PolicyPlan, memo: Memo) -> PolicyPlan:
@@ -86,20 +120,25 @@ class _Recorder:
 def _fold(
     pods: list[PodView], policies: tuple[PolicyView, ...], namespaces: tuple[tuple[str, Labels], ...]
 ) -> PolicyPlan:
-    peers = classify_peers(pods, {name: dict(labels) for name, labels in namespaces}, policies)
+    labels = {name: dict(pairs) for name, pairs in namespaces}
+    peers = classify_peers(pods, labels, policies)
     ports = classify_ports(pods, (rule for policy in policies for rule in policy.rules))
+    cluster = [policy for policy in policies if policy.subject is not None]
     by_namespace: dict[str, list[PolicyView]] = {}
     for policy in policies:
-        by_namespace.setdefault(policy.policy.namespace, []).append(policy)
+        if policy.subject is None:
+            by_namespace.setdefault(policy.policy.namespace, []).append(policy)
     recorder = _Recorder()
     sets: dict[str, dict[RuleKey, str]] = {}
     subjects: list[tuple[PodView, str, dict[Direction, str]]] = []
     for pod in pods:
         selecting = _selecting(pod, by_namespace.get(pod.pod.namespace, ()))
-        isolated = {d: recorder.note(_isolation(d, chosen)) for d, chosen in selecting.items()}
-        key = _subject_key(selecting, pod)
+        about = cluster_policies_of(pod, cluster, labels)
+        subject = Subject(pod, peers.classes[peers.of_pod[pod.pod.key]], selecting, about)
+        isolated = {d: recorder.note(subject.default(d)) for d in DIRECTIONS if d in selecting or d in about}
+        key = _subject_key(subject)
         if key and key not in sets:
-            sets[key] = _rule_set(selecting, pod.ports, peers, ports, recorder)
+            sets[key] = _rule_set(subject, peers, ports, recorder)
         subjects.append((pod, key, isolated))
     numbers = assign_numbers(recorder.decisions)
     rules = {k: {rule: numbers[text] for rule, text in sorted(found.items())} for k, found in sorted(sets.items())}
@@ -136,13 +175,34 @@ def _selecting(pod: PodView, policies: Iterable[PolicyView]) -> dict[Direction, 
     return {d: policies for d, policies in found.items() if policies}
 
 
-def _subject_key(selecting: Mapping[Direction, list[PolicyView]], pod: PodView) -> str:
-    """Named ports matter to the class only when an ingress rule asks for a name."""
-    if not selecting:
+class Subject(msgspec.Struct, frozen=True):
+    """A pod with its own peer class, the NetworkPolicies that select it and the ClusterNetworkPolicies about it."""
+
+    pod: PodView
+    own: PeerClass
+    selecting: Mapping[Direction, list[PolicyView]]
+    about: Mapping[Direction, list[PolicyView]]
+
+    def default(self, direction: Direction) -> Decision:
+        """What holds where no rule says otherwise."""
+        if direction in self.selecting:
+            return _isolation(direction, self.selecting[direction])
+        return Decision("allow", direction, ())
+
+
+def _subject_key(subject: Subject) -> str:
+    """Named ports matter to the class only when an ingress rule asks for a name; who the pod is to itself only when a
+    ClusterNetworkPolicy is about it."""
+    selecting, about = subject.selecting, subject.about
+    if not selecting and not about:
         return ""
-    names = {i.name for p in selecting.get("ingress", ()) for r in p.rules for i in r.ports if i.name}
+    policies = (*selecting.get("ingress", ()), *about.get("ingress", ()))
+    names = {i.name for p in policies for r in p.rules for i in r.ports if i.name}
     keys: dict[str, tuple[str, ...]] = {d: tuple(p.policy.key for p in chosen) for d, chosen in selecting.items()}
-    return subject_key(keys, tuple(p for p in pod.ports if p.name in names))
+    keys |= {f"cluster-{d}": tuple(p.policy.key for p in chosen) for d, chosen in about.items()}
+    if about:
+        keys["self"] = (str(subject.own.number),)
+    return subject_key(keys, tuple(p for p in subject.pod.ports if p.name in names))
 
 
 def _isolation(direction: Direction, policies: list[PolicyView]) -> Decision:
@@ -153,21 +213,41 @@ def _isolation(direction: Direction, policies: list[PolicyView]) -> Decision:
 
 
 def _rule_set(
-    selecting: Mapping[Direction, list[PolicyView]],
-    own_ports: tuple[NamedPort, ...],
-    peers: PeerClasses,
-    ports: tuple[PortClass, ...],
-    recorder: _Recorder,
+    subject: Subject, peers: PeerClasses, ports: tuple[PortClass, ...], recorder: _Recorder
 ) -> dict[RuleKey, str]:
     found: dict[RuleKey, str] = {}
-    for direction, policies in selecting.items():
+    for direction in DIRECTIONS:
+        if direction not in subject.selecting and direction not in subject.about:
+            continue
         for peer in peers.classes.values():
-            destination = own_ports if direction == "ingress" else peer.ports
-            allowed = _allowed(direction, policies, peer, destination, ports)
-            for port_class, matched in allowed.items():
-                decision = Decision("allow", direction, tuple(sorted(matched)))
+            for port_class, decision in _decisions(subject, direction, peer, ports).items():
                 found[RuleKey(direction, peer.number, port_class)] = recorder.note(decision)
+        if subject.about:
+            for port_class, decision in _decisions(subject, direction, reserve_self(subject.own), ports).items():
+                found[RuleKey(direction, SELF, port_class)] = recorder.note(decision)
     return found
+
+
+def _decisions(
+    subject: Subject, direction: Direction, peer: PeerClass, ports: tuple[PortClass, ...]
+) -> dict[int, Decision]:
+    """By port class, for one peer; only what differs from the default."""
+    destination = subject.pod.ports if direction == "ingress" else peer.ports
+    policies = subject.selecting.get(direction, [])
+    if peer.number == SELF:
+        allowed: dict[int, set[Matched]] = {0: set()}
+    else:
+        allowed = _allowed(direction, policies, peer, destination, ports)
+    if not subject.about:
+        return {number: Decision("allow", direction, tuple(sorted(m))) for number, m in allowed.items()}
+    here = Situation(
+        direction,
+        subject.about.get(direction, ()),
+        subject.default(direction) if policies else None,
+        lambda rule, _: _port_classes(rule, destination, ports),
+        _matches,
+    )
+    return fold_tiers(here, peer, allowed, (c.number for c in ports))
 
 
 def _allowed(

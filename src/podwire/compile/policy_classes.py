@@ -44,7 +44,7 @@ def classify_peers(
     keys: dict[str, tuple[frozenset[str], frozenset[BlockPeer], tuple[NamedPort, ...]]] = {}
     pod_keys = {}
     for pod in pods:
-        matched = frozenset(text for text, peer in selectors.items() if _selects_pod(peer, pod, namespaces))
+        matched = frozenset(text for text, peer in selectors.items() if selects_pod(peer, pod, namespaces))
         inside = _blocks_of(pod.addresses[0], blocks)
         ports = tuple(p for p in pod.ports if p.name in names)
         key = f"pod|{sorted(matched)}|{sorted(map(str, inside))}|{ports}"
@@ -67,7 +67,8 @@ def _block_key(inside: frozenset[BlockPeer]) -> str:
     return f"cidr|{sorted(map(str, inside))}"
 
 
-def _selects_pod(peer: PodsPeer, pod: PodView, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
+def selects_pod(peer: PodsPeer, pod: PodView, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether a peer or subject means ``pod``; ``namespaces`` are labels by name."""
     namespace = pod.pod.namespace
     if peer.namespace and peer.namespace != namespace:
         return False

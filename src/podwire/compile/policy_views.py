@@ -5,6 +5,7 @@ the difference, so the memo keeps the whole policy plan untouched by readiness f
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -14,6 +15,8 @@ from podwire.kube.networking import NetworkPolicyPeer, NetworkPolicyPort
 from podwire.plan import Direction, Facts
 
 ANY_PORT = (0, 65535)
+RuleAction = Literal["Accept", "Deny", "Pass"]
+Tier = Literal["Admin", "", "Baseline"]
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
@@ -77,11 +80,13 @@ class PortItem(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One rule of one policy. ``ports`` empty: any port of any protocol."""
+    """One rule of one policy. ``ports`` empty: any port of any protocol. NetworkPolicies only accept."""
 
     direction: Direction
     peers: tuple[Peer, ...]
     ports: tuple[PortItem, ...]
+    action: RuleAction = "Accept"
+    name: str = ""
 
 
 class PolicyView(msgspec.Struct, frozen=True):
@@ -94,6 +99,10 @@ class PolicyView(msgspec.Struct, frozen=True):
     directions: tuple[Direction, ...]
     rules: tuple[Rule, ...]
     findings: tuple[Finding, ...] = ()
+    tier: Tier = ""
+    priority: int = 0
+    subject: PodsPeer | None = None
+    """Whom a ClusterNetworkPolicy is about; None with ``subjects`` of a NetworkPolicy."""
 
 
 def view_pod(pod: Pod, facts: Facts) -> PodView | None:

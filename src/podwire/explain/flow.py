@@ -14,6 +14,7 @@ Rules (services P1 to P19, network policy N12, N16 to N18):
 4. A node is inside for its own NodePorts and for virtual addresses, which it translates itself. Another node's
    NodePort sees it as a foreign address: external. What comes back to it from there is no longer its own traffic.
 5. The host reaches load balancer addresses and NodePorts through nodes; it has no route to pods or cluster IPs.
+6. A pod that sends to its own address stays inside the pod; by a Service it meets its own policies (N16).
 """
 
 from ipaddress import ip_address
@@ -177,7 +178,9 @@ def _endpoint_hop(endpoint: Endpoint, unit: ServicePort, total: int) -> Hop:
 def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: bool = False) -> Branch:
     """From the translated packet at the source's side to the listener."""
     pod = world.pods_by_address.get(leg.address)
-    if leg.source.pod is not None and not checked_egress:
+    # Rule 6: by its own address a pod's packet never leaves the pod; by a Service it does, and comes back.
+    own = pod is not None and pod == leg.source.pod and not leg.translated_on
+    if leg.source.pod is not None and not checked_egress and not own:
         egress = _policy_hop(world, leg.source.pod, "egress", peer=leg.address, protocol=leg.protocol, port=leg.port)
         hops = (*hops, egress)
         if egress.verdict == "denied":
@@ -188,7 +191,7 @@ def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: 
     seen = _source_seen(world, leg, subject.node)
     if seen not in leg.source.addresses:
         hops = (*hops, Hop("nat", "allowed", f"source becomes {seen} on leaving node {leg.translated_on}"))
-    if pod == leg.source.pod and seen in leg.source.addresses:
+    if own:
         return _listen(world, leg, pod, hops)
     # Rule 4: only what the node sends itself, not what another node translated and sent back, skips forward (N17).
     own_node = not leg.source.pod and leg.source.node == subject.node and leg.translated_on in ("", subject.node)
@@ -212,15 +215,21 @@ def _policy_hop(world: World, pod: Ref | None, direction: Direction, *, peer: st
         world.plans.policy, subject=world.subject(pod), direction=direction, peer=peer, protocol=protocol, port=port
     )
     if verdict.decision is None:
+        subject = world.subject(pod)
+        if subject is not None and direction in subject.isolated:
+            return Hop(direction, "allowed", f"NetworkPolicies let {subject.pod.key} reach itself")
         return Hop(direction, "allowed", f"no policy isolates {pod.key if pod else 'the source'} for {direction}")
     peer_pod = world.pods_by_address.get(peer)
     whom = f"{peer_pod.key if peer_pod else peer} on {port}/{protocol}"
     origins = tuple(m.origin for m in verdict.decision.matched)
     names = ", ".join(sorted({o.ref.key for o in origins}))
     if verdict.action == "allow":
-        return Hop(direction, "allowed", f"{names} allows {whom}", origins)
-    code = "PW2010" if direction == "egress" else "PW2011"
+        text = f"{names} allows {whom}" if names else f"no policy decides about {whom}"
+        return Hop(direction, "allowed", text, origins)
     notes = explain_misses(world, verdict.decision, peer=peer, protocol=protocol, port=port)
+    if any(o.ref.kind == "ClusterNetworkPolicy" for o in origins):
+        return Hop(direction, "denied", f"{names} denies {whom}", origins, "PW2012", notes)
+    code = "PW2010" if direction == "egress" else "PW2011"
     return Hop(direction, "denied", f"isolated by {names}; no rule allows {whom}", origins, code, notes)
 
 

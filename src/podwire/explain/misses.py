@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from podwire.compile.policy_views import BlockPeer, Peer, PodsPeer, PolicyView, PortItem, Rule, view_policy
 from podwire.explain.world import World
 from podwire.kube import LabelSelector, NetworkPolicy, Pod, selects
+from podwire.kube.clusterpolicy import ClusterNetworkPolicy
 from podwire.plan import Decision, Direction
 
 MAX_NOTES = 6
@@ -14,6 +15,10 @@ def explain_misses(world: World, decision: Decision, *, peer: str, protocol: str
     """One note a rule. ``peer`` is the other end's address."""
     notes: list[str] = []
     for matched in decision.matched:
+        ref = matched.origin.ref
+        if ref.kind == "ClusterNetworkPolicy":
+            notes.extend(_denying_rule(world, ref.name, f"{matched.origin.path}"))
+            continue
         policy = world.snapshot.get(NetworkPolicy, matched.origin.ref.namespace, matched.origin.ref.name)
         if policy is None:
             continue
@@ -23,6 +28,17 @@ def explain_misses(world: World, decision: Decision, *, peer: str, protocol: str
     if len(notes) > MAX_NOTES:
         notes = [*notes[:MAX_NOTES], f"and {len(notes) - MAX_NOTES} more rules"]
     return tuple(notes)
+
+
+def _denying_rule(world: World, name: str, path: str) -> Iterator[str]:
+    """The tier, priority and name of the rule at ``path`` of a ClusterNetworkPolicy."""
+    policy = world.snapshot.get(ClusterNetworkPolicy, "", name)
+    if policy is None:
+        return
+    rules = (*((f"spec.ingress[{i}]", r.name) for i, r in enumerate(policy.spec.ingress)),)
+    rules += (*((f"spec.egress[{i}]", r.name) for i, r in enumerate(policy.spec.egress)),)
+    called = next((f" {n!r}" for where, n in rules if n and path.startswith(where)), "")
+    yield f"{name} {path}{called} decides in tier {policy.spec.tier}, priority {policy.spec.priority}"
 
 
 def _policy_notes(world: World, view: PolicyView, direction: Direction, peer: str, port: str) -> Iterator[str]:

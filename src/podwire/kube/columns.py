@@ -166,6 +166,7 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
         "Lease": (_columns("Name Holder Age"), columns_core.lease),
         "Namespace": (_columns("Name Status Age"), columns_core.namespace),
         "NetworkPolicy": (_columns("Name Pod-Selector Age"), columns_core.network_policy),
+        "ClusterNetworkPolicy": (_columns("Name Tier Priority Age"), columns_core.cluster_network_policy),
         "Node": (
             _columns(
                 "Name Status Roles Age Version | Internal-IP External-IP OS-Image Kernel-Version Container-Runtime"

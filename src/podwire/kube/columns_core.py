@@ -37,6 +37,12 @@ def network_policy(obj: Obj, now: float) -> list[Any]:
     return [name(obj), selector((obj.get("spec") or {}).get("podSelector")), age(obj, now)]
 
 
+def cluster_network_policy(obj: Obj, now: float) -> list[Any]:
+    """Tier and priority."""
+    spec = obj.get("spec") or {}
+    return [name(obj), spec.get("tier") or "", spec.get("priority"), age(obj, now)]
+
+
 def ingress_class(obj: Obj, now: float) -> list[Any]:
     """Controller and parameters."""
     spec = obj.get("spec") or {}

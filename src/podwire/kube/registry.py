@@ -11,6 +11,7 @@ import msgspec
 
 from podwire.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
 from podwire.kube.batch import CronJob, Job
+from podwire.kube.clusterpolicy import ClusterNetworkPolicy
 from podwire.kube.core import ConfigMap, Endpoints, Event, Namespace, Node, Secret, Service, ServiceAccount
 from podwire.kube.crd import CustomResourceDefinition
 from podwire.kube.discovery import EndpointSlice
@@ -139,6 +140,17 @@ _ROWS = (
     Kind("Ingress", "networking.k8s.io", "v1", "ingresses", Ingress, True, ("ing",), (), ("status",)),
     Kind("IngressClass", "networking.k8s.io", "v1", "ingressclasses", IngressClass, False),
     Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", NetworkPolicy, True, ("netpol",)),
+    Kind(
+        "ClusterNetworkPolicy",
+        "policy.networking.k8s.io",
+        "v1alpha2",
+        "clusternetworkpolicies",
+        ClusterNetworkPolicy,
+        False,
+        ("cnp",),
+        (),
+        ("status",),
+    ),
 )
 
 KINDS: Mapping[str, Kind] = MappingProxyType({row.name: row for row in _ROWS})

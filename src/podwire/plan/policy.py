@@ -28,12 +28,17 @@ Action = Literal["allow", "deny"]
 WORLD = 0
 """The identity of an address that no pod and no CIDR class claims."""
 
+SELF = 1 << 20
+"""The identity of a pod to itself, reached through a Service: no other identity is that large."""
+
 
 class PolicyPod(msgspec.Struct, frozen=True):
     """A pod that policies can see (not hostNetwork, not completed): subject on its node, peer everywhere.
 
     ``identity`` is 20 bits. ``isolated`` holds, per direction in which at least one policy selects the pod, the
-    number of the default decision. ``rule_set`` is the key of its entry in :attr:`PolicyPlan.rule_sets`.
+    number of the default decision: what holds where no rule says otherwise. It denies when a NetworkPolicy selects the
+    pod, and allows when only a ClusterNetworkPolicy does. ``rule_set`` is the key of its entry in
+    :attr:`PolicyPlan.rule_sets`.
     """
 
     pod: Ref
@@ -55,7 +60,7 @@ class PortClass(msgspec.Struct, frozen=True, order=True):
 
 
 class Matched(msgspec.Struct, frozen=True, order=True):
-    """One rule that allowed, or one policy that isolates: its object and field, e.g. ``spec.ingress[0].from[1]``."""
+    """One rule that decided, or one policy that isolates: its object and field, e.g. ``spec.ingress[0].from[1]``."""
 
     origin: Origin
     uid: str = ""
@@ -63,7 +68,9 @@ class Matched(msgspec.Struct, frozen=True, order=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The record behind a decision number: allow because of ``matched``, or deny because ``matched`` isolate."""
+    """The record behind a decision number: allow because of ``matched``, or deny because ``matched`` isolate, or deny
+    because the rule of the one ClusterNetworkPolicy in ``matched`` says so. An allowance without ``matched`` is what is
+    left when no rule decides."""
 
     action: Action
     direction: Direction
@@ -71,7 +78,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class RuleKey(msgspec.Struct, frozen=True, order=True):
-    """``port_class`` 0 stands for any port and any protocol."""
+    """``port_class`` 0 stands for any port and any protocol; ``peer`` may be :data:`SELF`."""
 
     direction: Direction
     peer: int
@@ -122,12 +129,17 @@ def decide_policy(
     """Whether ``subject`` may exchange a new connection with address ``peer`` on destination ``port`` after DNAT.
 
     ``subject`` None (a node, an external host, a hostNetwork pod) is never filtered. The order of look-ups is the
-    kernel's: (peer, port class), then (peer, any port), then the isolation default, then allow.
+    kernel's: (peer, port class), then (peer, any port), then the isolation default, then allow. A pod that reaches
+    itself through a Service is let through, unless a ClusterNetworkPolicy is about it: then the rules for
+    :data:`SELF` decide. (By its own address a packet never leaves the pod; nobody asks here.)
     """
-    if subject is None or direction not in subject.isolated or peer in subject.addresses:
+    if subject is None or direction not in subject.isolated:
         return PolicyVerdict("allow", 0, None)
     rules = plan.rule_sets.get(subject.rule_set, {})
-    identity = identity_of(plan, peer)
+    own = peer in subject.addresses
+    if own and RuleKey(direction, SELF, 0) not in rules:
+        return PolicyVerdict("allow", 0, None)
+    identity = SELF if own else identity_of(plan, peer)
     number = rules.get(RuleKey(direction, identity, port_class_of(plan, protocol, port)))
     if number is None:
         number = rules.get(RuleKey(direction, identity, 0))

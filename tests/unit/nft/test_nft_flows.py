@@ -92,7 +92,7 @@ def test_late_messages_resolve_after_the_decision_is_gone() -> None:
     log.load(plan_of())
     log.load(plan_of({}))
     assert log.deny("a", denied_packet(), 1.0)[0].rules == ("NetworkPolicy t/p spec.podSelector",)
-    assert log.deny("a", denied_packet(99), 1.0)[0].text == "isolated by a policy now gone; no rule allows it"
+    assert log.deny("a", denied_packet(99), 1.0)[0].text == "by a policy that is gone now"
 
 
 def test_connections_are_judged_where_their_pod_is_and_never_the_nodes_own() -> None:

@@ -18,6 +18,7 @@ from podwire.kube.validate.batch import (
     check_job,
     check_priority_class,
 )
+from podwire.kube.validate.clusterpolicy import check_cluster_network_policy
 from podwire.kube.validate.core import check_config_map, check_event, check_namespace, check_node, check_secret
 from podwire.kube.validate.discovery import check_endpoint_slice, check_endpoints
 from podwire.kube.validate.errors import ErrorType, FieldError
@@ -68,6 +69,7 @@ def _status_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
 
 _CHECKS: Mapping[str, Check] = MappingProxyType(
     {
+        "ClusterNetworkPolicy": check_cluster_network_policy,
         "ConfigMap": check_config_map,
         "ControllerRevision": check_controller_revision,
         "CronJob": check_cron_job,

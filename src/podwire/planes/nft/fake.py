@@ -101,6 +101,7 @@ class FakeKernel:
 
     def _look(self, subject: str, peer: str, rules: str, l4: str) -> int:
         identity = self._mark(t.IDENTITY, peer) or self._in_spans(t.CIDR_IDENTITY, int(ip_address(peer)))
+        identity = self._mark(t.SELF_PAIRS, f"{subject} . {peer}") or identity
         protocol, _, port = l4.partition(" . ")
         port_class = self._in_spans(t.PORT_CLASS, int(port), prefix=f"{protocol} . ")
         prefix = f"{subject} . {t.word(identity)} . "

@@ -129,7 +129,6 @@ class FlowLog:
         packet, decision = logged.packet, self._decision(logged.number)
         source = self._end(packet.source, packet.source_port)
         destination = self._end(packet.destination, packet.destination_port)
-        names = ", ".join(sorted({m.origin.ref.key for m in decision.matched})) if decision else "a policy now gone"
         record = FlowRecord(
             at,
             node,
@@ -141,7 +140,7 @@ class FlowLog:
             logged.number,
             _rules(decision),
             self._services_behind(packet) if logged.translated else "",
-            f"isolated by {names}; no rule allows it",
+            _why(decision),
         )
         self._keep(record)
         return record, self._event(record, packet)
@@ -183,7 +182,8 @@ class FlowLog:
         verdict = decide_policy(
             plan, subject=pod, direction=direction, peer=peer.address, protocol=plain.protocol, port=port
         )
-        text = "" if verdict.decision else f"no policy isolates {pod.pod.key} for {direction}"
+        ruled = verdict.decision is not None and verdict.decision.matched
+        text = "" if ruled else f"no policy decides for {pod.pod.key} about {direction}"
         return msgspec.structs.replace(
             plain, direction=direction, number=verdict.number, rules=_rules(verdict.decision), text=text
         )
@@ -249,6 +249,15 @@ class FlowLog:
         while len(self._said) > MAX_REMEMBERED_EVENTS:
             self._said.popitem(last=False)
         return True
+
+
+def _why(decision: Decision | None) -> str:
+    if decision is None:
+        return "by a policy that is gone now"
+    names = ", ".join(sorted({m.origin.ref.key for m in decision.matched}))
+    if any(m.origin.ref.kind == "ClusterNetworkPolicy" for m in decision.matched):
+        return f"by a rule of {names}"
+    return f"isolated by {names}; no rule allows it"
 
 
 def _rules(decision: Decision | None) -> tuple[str, ...]:

@@ -276,7 +276,8 @@ def _rank(map_name: str, edit: Edit) -> int:
     """0 isolate; 1 deny more or allow less; 2 say who is who; 3 allow more; 4 lift denials and isolation."""
     _, before, after = edit
     if map_name in (t.ISOLATED_IN, t.ISOLATED_OUT, t.OWN_PAIRS):
-        return 4 if after is None else 0
+        lifts = after is None or (_is_denial(before) and not _is_denial(after))
+        return 4 if lifts else 0
     if map_name not in (t.RULES_IN, t.RULES_OUT):
         return 2
     if after is None:
@@ -285,7 +286,7 @@ def _rank(map_name: str, edit: Edit) -> int:
 
 
 def _is_denial(value: str | None) -> bool:
-    return value is not None and int(value, 16) & t.DENY == t.DENY
+    return bool(value) and int(value or "0", 16) & t.DENY == t.DENY
 
 
 def _pack_policy(changes: Iterable[Change]) -> Iterator[Transaction]:

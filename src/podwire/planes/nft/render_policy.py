@@ -3,7 +3,8 @@
 Rules:
 
 1. Every node knows the identity of every pod; rules and isolation are loaded for its own pods only.
-2. A pod's unit is complete: identity, isolation, its own pair, and its rule set spelled for its addresses.
+2. A pod's unit is complete: identity, isolation, its own pair, and its rule set spelled for its addresses. The pair
+   lets the pod reach itself (own-pairs), or names who it is to itself when rules decide about that (self-pairs).
 3. An entry of a direction that is not isolated is left out: nobody looks there.
 4. Interval maps (CIDR classes, port classes) are one unit each and replaced as a whole.
 
@@ -17,7 +18,7 @@ from itertools import pairwise
 import msgspec
 
 from podwire.base import Cidr
-from podwire.plan import Decision, PolicyPlan, PolicyPod, PortClass, RuleKey
+from podwire.plan import SELF, Decision, PolicyPlan, PolicyPod, PortClass, RuleKey
 from podwire.plan.policy import Direction
 from podwire.planes.nft import tables as t
 
@@ -120,7 +121,9 @@ class PolicyRenderer:
         rules = plan.rule_sets.get(pod.rule_set)
         if not pod.isolated or not addresses:
             return _Known(pod.node, remote, remote)
-        elements: dict[str, dict[str, str]] = {**identity, t.OWN_PAIRS: {f"{a} . {a}": "" for a in addresses}}
+        judged = any(key.peer == SELF for key in rules or ())
+        pairs, value = (t.SELF_PAIRS, t.word(SELF)) if judged else (t.OWN_PAIRS, "")
+        elements: dict[str, dict[str, str]] = {**identity, pairs: {f"{a} . {a}": value for a in addresses}}
         suffixes = self._spell(pod.rule_set, rules or {})
         for direction, number in pod.isolated.items():
             elements[_ISOLATED[direction]] = dict.fromkeys(addresses, self._actions[number])

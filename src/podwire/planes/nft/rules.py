@@ -150,6 +150,9 @@ table ip podwire-np {
   set own-pairs {        # local pod . itself (N16)
     type ipv4_addr . ipv4_addr
   }
+  map self-pairs {       # local pod . itself -> identity of itself, under a ClusterNetworkPolicy (C7)
+    type ipv4_addr . ipv4_addr : mark
+  }
 """
 
 _LOOK = """\
@@ -164,6 +167,7 @@ _LOOK = """\
     ct mark set 0
     ct mark set ip $PEER map @cidr-identity
     ct mark set ip $PEER map @identity
+    ct mark set ip saddr . ip daddr map @self-pairs
     meta mark set 0
     meta l4proto { tcp, udp, sctp } meta mark set meta l4proto . th dport map @port-class
     meta mark set ip $SUBJECT . ct mark . meta mark map @rules-$WAY

@@ -47,10 +47,11 @@ RULES_OUT = f"ip {NP} rules-out"
 ISOLATED_IN = f"ip {NP} isolated-in"
 ISOLATED_OUT = f"ip {NP} isolated-out"
 OWN_PAIRS = f"ip {NP} own-pairs"
+SELF_PAIRS = f"ip {NP} self-pairs"
 
 SHARED = frozenset({
     FRONTENDS, NODEPORTS, CLUSTER_IPS, HAIRPINS, SOURCE_RANGES,
-    IDENTITY, RULES_IN, RULES_OUT, ISOLATED_IN, ISOLATED_OUT, OWN_PAIRS,
+    IDENTITY, RULES_IN, RULES_OUT, ISOLATED_IN, ISOLATED_OUT, OWN_PAIRS, SELF_PAIRS,
 })  # fmt: skip
 """Maps whose elements several units may claim; the least unit name wins."""
 

@@ -1,0 +1,69 @@
+"""What can be said about each policy: whether it is about anybody, rules that decide nothing, and conditions.
+
+Rules:
+
+1. A policy that selects no pod now, and a rule that decides about nothing now, are informations: both may be meant for
+   pods to come. A rule that only passes on, or is not enforced (an error of its own), is not reported.
+2. A ClusterNetworkPolicy gets the condition ``podwire.dev/Enforced``: True, or False with what is not.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from podwire.base import FieldPath, Finding, Ref
+from podwire.compile.context import Context
+from podwire.compile.policy_views import PolicyView
+from podwire.compile.statuses import condition, merge_conditions, merge_status
+from podwire.kube.clusterpolicy import ClusterNetworkPolicy
+from podwire.plan import PolicyPlan, Write
+
+CONDITION = "podwire.dev/Enforced"
+
+
+def find_idle(views: Sequence[PolicyView], plan: PolicyPlan, selected: Iterable[Ref]) -> Iterator[Finding]:
+    """Policies and rules without effect now; ``selected`` are the policies that are about some pod."""
+    about_somebody = set(selected)
+    used: dict[Ref, set[str]] = {}
+    for decision in plan.decisions.values():
+        for matched in decision.matched:
+            used.setdefault(matched.origin.ref, set()).add(str(matched.origin.path))
+    for view in views:
+        if view.policy not in about_somebody:
+            path = FieldPath("spec.podSelector" if view.subject is None else "spec.subject")
+            yield Finding("PW2030", "info", view.policy, path, "selects no pod now", "check labels and namespace")
+        else:
+            yield from _idle_rules(view, used.get(view.policy, set()))
+
+
+def _idle_rules(view: PolicyView, used: set[str]) -> Iterator[Finding]:
+    broken = {_rule_path(finding.path) for finding in view.findings}
+    for rule in view.rules:
+        if rule.action == "Pass" or rule.direction not in view.directions or not rule.peers:
+            continue
+        where = _rule_path(rule.peers[0].origin.path)
+        if where not in broken and not any(str(peer.origin.path) in used for peer in rule.peers):
+            text = "decides about nothing now: nobody matches, no such port, or an earlier rule decides"
+            yield Finding("PW2031", "info", view.policy, FieldPath(where), text, "check its peers and ports")
+
+
+def _rule_path(path: FieldPath) -> str:
+    """``spec.egress[2]`` of ``spec.egress[2].to[0].nodes``."""
+    return str(path).partition("]")[0] + "]"
+
+
+def condition_writes(context: Context, views: Iterable[PolicyView]) -> Iterator[tuple[str, Write]]:
+    """The condition of each ClusterNetworkPolicy, where it differs."""
+    for view in views:
+        policy = context.snapshot.get(ClusterNetworkPolicy, "", view.policy.name)
+        if policy is None:
+            continue
+        text = "; ".join(f"{f.path}: {f.message}" for f in view.findings)
+        wanted = condition(
+            CONDITION,
+            not view.findings,
+            reason="NotEnforced" if view.findings else "Enforced",
+            message=text[:1000],
+        )
+        merged = merge_conditions(policy.status.conditions, (wanted,), context.snapshot.now)
+        patch = merge_status(policy, {"conditions": merged})
+        if patch is not None:
+            yield f"status/{policy.ref}", patch
