@@ -22,8 +22,8 @@ from podwire.kube.validate.clusterpolicy import check_cluster_network_policy
 from podwire.kube.validate.core import check_config_map, check_event, check_namespace, check_node, check_secret
 from podwire.kube.validate.discovery import check_endpoint_slice, check_endpoints
 from podwire.kube.validate.errors import ErrorType, FieldError
-from podwire.kube.validate.meta import check_meta, check_meta_update
 from podwire.kube.validate.limits import check_limit_range, check_resource_quota
+from podwire.kube.validate.meta import check_meta, check_meta_update
 from podwire.kube.validate.networking import (
     check_ingress,
     check_ingress_class,
@@ -80,9 +80,9 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "Event": check_event,
         "Ingress": check_ingress,
         "IngressClass": check_ingress_class,
+        "LimitRange": check_limit_range,
         "Job": check_job,
         "Namespace": check_namespace,
-        "LimitRange": check_limit_range,
         "NetworkPolicy": check_network_policy,
         "Node": check_node,
         "Pod": check_pod,
@@ -93,9 +93,9 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "Role": check_role,
         "RoleBinding": check_role_binding,
         "ReplicaSet": check_replica_set,
+        "ResourceQuota": check_resource_quota,
         "Secret": check_secret,
         "Service": check_service,
-        "ResourceQuota": check_resource_quota,
         "StatefulSet": check_stateful_set,
     }
 )
