@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from aiohttp.web import Server
 
     from podwire.apiserver.http.app import Gate
+    from podwire.apiserver.reviews import Reviews
 
 Json = dict[str, Any]
 
@@ -105,6 +106,7 @@ class ApiServer:
         self._temporary: TemporaryDirectory[str] | None = None
         self._sockets: list[asyncio.Server] = []
         self._web: Server | None = None
+        self._reviews: Reviews | None = None
         self._chores: asyncio.Task[None] | None = None
         self._kubeconfig: Kubeconfig | None = None
         self._emptying: dict[str, asyncio.TimerHandle] = {}
@@ -212,9 +214,15 @@ class ApiServer:
         item = self.store.get(kind, key_of(namespace, name))
         return item.value if item else None
 
-    def list_all(self) -> tuple[list[Json], int]:
-        """Every durable object, by kind and key, and the revision they are of."""
-        return [item.value for kind in self.store.kinds() for _, item in self.store.items(kind)], self.store.rv
+    def list_all(self, kinds: Iterable[str] | None = None) -> tuple[list[Json], int]:
+        """Every durable object, by kind and key, and the revision they are of; ``kinds`` are names of storage."""
+        chosen = self.store.kinds() if kinds is None else sorted(set(kinds) & set(self.store.kinds()))
+        return [item.value for kind in chosen for _, item in self.store.items(kind)], self.store.rv
+
+    def request_token(self, namespace: str, name: str, value: Json) -> str:
+        """A token for a ServiceAccount, as a TokenRequest gives it. Raises :class:`StatusError`."""
+        assert self._reviews is not None
+        return str(self._reviews.request_token(namespace, name, value, dry_run=False)["status"]["token"])
 
     def subscribe(self, kinds: Iterable[str] | None = None) -> Subscription:
         """Every change after this moment."""
@@ -264,7 +272,7 @@ class ApiServer:
         authenticator = Authenticator(
             self.settings.token, tokens, permit=self.authorizer.permit, now=lambda: chance.now().timestamp()
         )
-        reviews = Reviews(objects, self.authorizer, tokens, chance)
+        reviews = self._reviews = Reviews(objects, self.authorizer, tokens, chance)
         return Gate(authenticator, self.authorizer, reviews, tokens, chance)
 
     async def _bind(self, address: str, context: ssl.SSLContext) -> asyncio.Server:

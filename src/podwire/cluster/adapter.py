@@ -12,10 +12,11 @@ import msgspec
 from podwire.apiserver.server import ApiServer
 from podwire.apiserver.status import StatusError
 from podwire.apiserver.verbs import APPLY, WriteOptions
-from podwire.base import NOWHERE, Finding, Ref
+from podwire.base import NOWHERE, Finding, PodwireError, Ref
 from podwire.client import ApiError, Change
 from podwire.kube import KINDS
 from podwire.plan import Bind, Create, Merge, Remove, Replace, Write
+from podwire.plan.node import Pod, TokenFile
 
 Json = dict[str, Any]
 REMOVED_FIELDS = {
@@ -32,8 +33,9 @@ class EmbeddedSource:
     def __init__(self, server: ApiServer) -> None:
         """The feed starts now."""
         self._server = server
-        objects, _ = server.list_all()
-        self._feed = server.subscribe()
+        # Custom resources may have the names of our kinds (a Service of another group); they are not ours.
+        objects, _ = server.list_all(KINDS)
+        self._feed = server.subscribe(KINDS)
         self._initial: tuple[Change, ...] | None = tuple(_change("ADDED", value) for value in objects)
 
     async def changes(self) -> tuple[Change, ...]:
@@ -86,6 +88,17 @@ async def _create(server: ApiServer, body: Json) -> None:
             raise
 
 
+def issue_token(server: ApiServer, pod: Pod, wish: TokenFile) -> str:
+    """A token of the pod's ServiceAccount, bound to the pod. Raises :class:`PodwireError` in the API's words."""
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": pod.pod.name, "uid": pod.uid}
+    audiences = [wish.audience] if wish.audience else []
+    spec = {"expirationSeconds": wish.expiration_seconds, "audiences": audiences, "boundObjectRef": bound}
+    try:
+        return server.request_token(pod.pod.namespace, pod.service_account, {"spec": spec})
+    except StatusError as error:
+        raise PodwireError(f"failed to fetch token: {error.status.get('message')}") from error
+
+
 def _change(event: str, value: Json) -> Change:
     meta = value["metadata"]
     namespace = meta.get("namespace", "")
@@ -93,11 +106,15 @@ def _change(event: str, value: Json) -> Change:
     return Change(value["kind"], key, None if event == "DELETED" else value)
 
 
+_FIRST = {"Namespace": 0, "CustomResourceDefinition": 1}
+"""What others need to be there."""
+
+
 async def apply_objects(server: ApiServer, objects: Sequence[Json]) -> tuple[Finding, ...]:
     """Server-side apply with strict field validation, each object on its own: what the API refuses becomes a finding
-    (PW9002) and the rest goes on. Namespaces go first; everything shares one wait for durability."""
+    (PW9002) and the rest goes on. Namespaces and definitions go first; everything shares one wait for durability."""
     findings, newest = [], 0
-    for value in sorted(objects, key=lambda v: v.get("kind") != "Namespace"):
+    for value in sorted(objects, key=lambda v: _FIRST.get(str(v.get("kind")), len(_FIRST))):
         try:
             newest = max(newest, _apply(server, value))
         except StatusError as error:
@@ -118,14 +135,14 @@ def _refusal(value: Json, error: StatusError) -> Finding:
 
 
 def _apply(server: ApiServer, value: Json) -> int:
-    kind = KINDS.get(value["kind"])
-    if kind is None or kind.api_version != value.get("apiVersion"):
-        known = kind.api_version if kind else "no version"
+    kind = server.verbs.objects.kinds.of(str(value.get("apiVersion")), value["kind"])
+    if kind is None:
+        known = row.api_version if (row := KINDS.get(value["kind"])) else "no version"
         raise StatusError({"message": f"{value.get('apiVersion')} {value['kind']} is not served here ({known} is)"})
     ref = _ref(value)
     outcome = server.verbs.patch(
         kind,
-        ref.key,
+        ref.key if kind.namespaced else ref.name,
         content_type=APPLY,
         body=msgspec.json.encode(value),
         options=WriteOptions(manager=APPLY_MANAGER, field_validation="Strict", force=True),

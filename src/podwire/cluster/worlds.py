@@ -16,6 +16,7 @@ from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import NodeLayout, system_objects
 from podwire.compile import Compiler, compile_plans
 from podwire.engine import State
+from podwire.kube import KINDS
 from podwire.kube.manifest import read_manifests
 from podwire.plan import Fact
 from podwire.snapshot import ImageRule, Owned, Settings, SnapshotBuilder
@@ -102,7 +103,7 @@ async def _settle(server: "ApiServer", source: "EmbeddedSource", settings: Setti
 
     runtime, proxy = FakeNodeRuntime(report), FakeEnvoy(report)
     for _ in range(MAX_ROUNDS):
-        _refill(builder, server.list_all()[0])
+        _refill(builder, server.list_all(KINDS)[0])
         snapshot = builder.snapshot(now)
         plans = compiler.compile(snapshot).plans
         news.clear()

@@ -254,6 +254,12 @@ def _uri(text: str) -> None:
         raise ValueError(text)
 
 
+def _cidr(text: str) -> None:
+    if "/" not in text:
+        raise ValueError(text)
+    ip_network(text, strict=False)
+
+
 def _hostname(text: str) -> None:
     label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
     if len(text) > 255 or not all(re.fullmatch(label, part) for part in text.removesuffix(".").split(".")):
@@ -270,7 +276,7 @@ FORMATS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
         "byte": lambda text: base64.b64decode(text, validate=True),
         "ipv4": IPv4Address,
         "ipv6": IPv6Address,
-        "cidr": lambda text: ip_network(text, strict=False),
+        "cidr": _cidr,
         "mac": _full(rf"{_HEX}{{2}}([:-]{_HEX}{{2}}){{5}}|({_HEX}{{4}}\.){{2}}{_HEX}{{4}}"),
         "uri": _uri,
         "hostname": _hostname,
