@@ -11,6 +11,7 @@ from podwire.plan.facts import ContainerFact, EventFact, Facts, NodeFact, PlaneF
 from podwire.plan.node import NodePlan, node_netns, pod_netns
 from podwire.plan.plans import Driver, Fact, Plans, Report, digest
 from podwire.plan.policy import (
+    SELF,
     WORLD,
     Action,
     Decision,
@@ -55,6 +56,7 @@ from podwire.plan.writes import Bind, Create, Json, Merge, Remove, Replace, Writ
 from podwire.plan.zone import Answer, PodsMode, Record, ZoneIndex, ZonePlan, ZoneUnit
 
 __all__ = [
+    "SELF",
     "WORLD",
     "Action",
     "Answer",
@@ -112,11 +114,11 @@ __all__ = [
     "digest",
     "find_host",
     "find_ports",
-    "node_port_addresses",
     "identity_of",
     "matches_path",
     "node",
     "node_netns",
+    "node_port_addresses",
     "pod_netns",
     "port_class_of",
 ]
