@@ -14,7 +14,6 @@ Rules:
 What one Service contributes is in ``zone_service.py``. Source: Kubernetes DNS specification 1.1.0; RFC 2308.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from ipaddress import ip_address
 
@@ -24,14 +23,9 @@ from podwire.base import Finding, Origin, Ref
 from podwire.compile.context import Context, Piece
 from podwire.compile.corefile_blocks import is_reverse
 from podwire.compile.zone_config import compile_dns_config, upstreams_of
-from podwire.compile.zone_service import (
-    Naming,
-    cluster_ips,
-    compile_pod_zone,
-    compile_service_zone,
-    endpoint_addresses,
-)
-from podwire.kube import EndpointSlice, KubeObject, Namespace, Pod, Service
+from podwire.compile.zone_records import Part, Records, Tables, advance, compile_part, complete_records, version_of
+from podwire.compile.zone_service import Naming, compile_pod_zone
+from podwire.kube import EndpointSlice, Namespace, Pod, Service
 from podwire.kube.selectors import parse_label_selector
 from podwire.plan import PodsMode, Record, ZonePlan, ZoneUnit
 from podwire.plan.dnsconfig import DnsConfig, Kubernetes, zone_holds
@@ -39,16 +33,6 @@ from podwire.plan.zone import RecordType
 
 SCHEMA_TTL = 28800
 MAX_NEGATIVE_TTL = 300
-
-
-class _Part(msgspec.Struct, frozen=True):
-    """What one Service contributes: ``addresses`` are its endpoints', ``version`` is the highest of its objects."""
-
-    unit: ZoneUnit
-    findings: tuple[Finding, ...]
-    cluster_ips: tuple[str, ...]
-    addresses: frozenset[str]
-    version: int
 
 
 def compile_zone(context: Context) -> Piece:
@@ -86,59 +70,84 @@ def _fallthrough(options: Kubernetes, zones: tuple[str, ...]) -> tuple[str, ...]
 
 def _compile_records(context: Context, options: Kubernetes, naming: Naming) -> tuple[ZonePlan, tuple[Finding, ...]]:
     snapshot, memo = context.snapshot, context.memo
-    namespaces = _namespaces(context, options)
-    parts = _compile_parts(context, options, naming, frozenset(namespaces))
-    units = {f"Service/{key}": part.unit for key, part in parts.items()}
-    for name in namespaces:
-        make_namespace = partial(_compile_namespace, name, naming.domain)
-        units[f"Namespace/{name}"] = memo.unit(f"zone-namespace/{name}", (name, naming.domain), make_namespace)
-    if options.pods == "verified":
-        units.update(_pod_units(context, naming, frozenset(namespaces)))
-    versions = (max(map(_version, snapshot.all(Namespace).values()), default=1), *(p.version for p in parts.values()))
-    serial = max(versions) % (1 << 32)
     address = snapshot.settings.dns_address
+    tables = Tables(snapshot.all(Service), snapshot.all(EndpointSlice), snapshot.all(Namespace))
+    last: Records | None = memo.last("zone-records")
+    inputs = (*tables, options, naming.domain, address)
+
+    def make() -> Records:
+        changed = advance(last, tables, (options, naming.domain, address), naming) if last is not None else None
+        return changed or _compile_all(context, options, naming, tables)
+
+    records = memo.unit("zone-records", inputs, make)
+    units = records.units
+    if options.pods == "verified":
+        units = {**units, **_pod_units(context, naming, frozenset(records.namespaces))}
+    serial = records.version % (1 << 32)
     reverse = tuple(zone for zone in options.zones if is_reverse(zone))
-    holders = (snapshot.all(Service)[key] for key, part in parts.items() if address in part.cluster_ips)
-    servers = tuple(f"{s.metadata.name}.{s.metadata.namespace}.svc.{naming.domain}" for s in holders)
-    make_apex = partial(_compile_apex, naming, serial, servers, address, reverse)
-    units["apex"] = memo.unit("zone-apex", (naming.domain, naming.ttl, serial, servers, address, reverse), make_apex)
+    make_apex = partial(_compile_apex, naming, serial, records.servers, address, reverse)
+    apex_inputs = (naming.domain, naming.ttl, serial, records.servers, address, reverse)
     plan = ZonePlan(
         domain=naming.domain,
         reverse=reverse,
-        units=units,
-        namespaces=namespaces,
+        units={**units, "apex": memo.unit("zone-apex", apex_inputs, make_apex)},
+        namespaces=records.namespaces,
         pods=PodsMode(options.pods, naming.ttl),
         serial=serial,
         ttl=naming.ttl,
         upstreams=(),
     )
-    return plan, tuple(finding for part in parts.values() for finding in part.findings)
+    return plan, records.findings
+
+
+def _compile_all(context: Context, options: Kubernetes, naming: Naming, tables: Tables) -> Records:
+    """Every Service and Namespace; units that did not change are the same objects as before."""
+    snapshot, memo = context.snapshot, context.memo
+    namespaces = _namespaces(context, options)
+    parts, shadowed = _compile_parts(context, options, naming, frozenset(namespaces))
+    units = {f"Service/{key}": part.unit for key, part in parts.items()}
+    for name in namespaces:
+        make_namespace = partial(_compile_namespace, name, naming.domain)
+        units[f"Namespace/{name}"] = memo.unit(f"zone-namespace/{name}", (name, naming.domain), make_namespace)
+    address = snapshot.settings.dns_address
+    holders = (tables.services[key] for key, part in parts.items() if address in part.cluster_ips)
+    made = Records(
+        tables=tables,
+        settings=(options, naming.domain, address),
+        parts=parts,
+        units=units,
+        namespaces=namespaces,
+        servers=tuple(f"{s.metadata.name}.{s.metadata.namespace}.svc.{naming.domain}" for s in holders),
+        base_version=max(map(version_of, tables.namespaces.values()), default=1),
+        can_advance=not shadowed and not options.ignore_empty_service and not options.noendpoints,
+    )
+    return complete_records(made)
 
 
 def _compile_parts(
     context: Context, options: Kubernetes, naming: Naming, namespaces: frozenset[str]
-) -> dict[str, _Part]:
-    """One part per Service. A part whose endpoints hold some Service's clusterIP is made again without those PTRs."""
+) -> tuple[dict[str, Part], bool]:
+    """One part per Service, and whether an endpoint holds a clusterIP: such a part is made again without those PTRs."""
     slices_by_service, memo = context.snapshot.slices_by_service, context.memo
     services = context.snapshot.all(Service)
     labels = parse_label_selector(options.labels) if options.labels else None
     shape = (naming.domain, naming.ttl, naming.pod_names)
-    parts: dict[str, _Part] = {}
+    parts: dict[str, Part] = {}
     for key, service in services.items():
         if service.metadata.namespace not in namespaces or (labels and not labels(service.metadata.labels)):
             continue
         slices = () if options.noendpoints else slices_by_service.get(key, ())
-        part = memo.unit("zone/" + key, (service, slices, shape), partial(_compile_part, service, slices, naming, ()))
+        part = memo.unit("zone/" + key, (service, slices, shape), partial(compile_part, service, slices, naming, ()))
         if not (options.ignore_empty_service and part.cluster_ips and not part.addresses):
             parts[key] = part
     virtual = {ip for part in parts.values() for ip in part.cluster_ips}
-    for key, part in parts.items():
-        if not virtual.isdisjoint(part.addresses):
-            service, slices = services[key], slices_by_service.get(key, ())
-            shadowed = tuple(sorted(part.addresses & virtual))
-            again = partial(_compile_part, service, slices, naming, shadowed)
-            parts[key] = memo.unit(f"zone-shadowed/{key}", (service, slices, shape, shadowed), again)
-    return parts
+    covered = [key for key, part in parts.items() if not virtual.isdisjoint(part.addresses)]
+    for key in covered:
+        service, slices = services[key], slices_by_service.get(key, ())
+        shadowed = tuple(sorted(parts[key].addresses & virtual))
+        again = partial(compile_part, service, slices, naming, shadowed)
+        parts[key] = memo.unit(f"zone-shadowed/{key}", (service, slices, shape, shadowed), again)
+    return parts, bool(covered)
 
 
 def _pod_units(context: Context, naming: Naming, namespaces: frozenset[str]) -> dict[str, ZoneUnit]:
@@ -150,20 +159,6 @@ def _pod_units(context: Context, naming: Naming, namespaces: frozenset[str]) -> 
             make = partial(compile_pod_zone, pod.ref, addresses, naming)
             units[f"Pod/{key}"] = context.memo.unit(f"zone-pod/{key}", (addresses, naming.domain, naming.ttl), make)
     return units
-
-
-def _compile_part(
-    service: Service, slices: Sequence[EndpointSlice], naming: Naming, shadowed: tuple[str, ...]
-) -> _Part:
-    unit, findings = compile_service_zone(service, slices, shadowed, naming)
-    version = max(_version(service), *map(_version, slices), 0)
-    return _Part(unit, findings, cluster_ips(service), endpoint_addresses(slices), version)
-
-
-def _version(value: KubeObject) -> int:
-    """resourceVersions are decimal in every API server in use; offline objects have none."""
-    text = value.metadata.resource_version
-    return int(text) if text.isdecimal() else 0
 
 
 def _namespaces(context: Context, options: Kubernetes) -> tuple[str, ...]:

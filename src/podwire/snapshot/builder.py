@@ -5,19 +5,21 @@ Rules:
 1. A value is parsed once per change. One that does not parse becomes a finding (``PW9001``) and is left out; the
    others go on.
 2. Kind tables are copied on the first change after a snapshot, so a snapshot never sees later changes.
-3. Tables are in key order: equal input gives equal snapshots, whatever the order of arrival.
+3. Tables are in key order: equal input gives equal snapshots, whatever the order of arrival. Replacing and removing
+   keep the order, so a table is sorted again only after a new key.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from podwire.base import NOWHERE, Finding, Ref
-from podwire.kube import KINDS, KubeObject, parse
+from podwire.kube import KINDS, EndpointSlice, KubeObject, parse
 from podwire.plan import EventFact, Fact, Facts, NodeFact, PlaneFact, PodFact
 from podwire.snapshot.settings import Settings
-from podwire.snapshot.snapshot import Snapshot
+from podwire.snapshot.slices import SliceIndex
+from podwire.snapshot.snapshot import Lineage, Snapshot
 
 KEPT_EVENTS = 256
 
@@ -30,8 +32,13 @@ class SnapshotBuilder:
         self.settings = settings
         self._tables: dict[str, dict[str, KubeObject]] = {}
         self._shared: set[str] = set()
+        self._unordered: set[str] = set()
         self._broken: dict[Ref, Finding] = {}
         self._facts = Facts()
+        self._unsorted: set[str] = set()
+        self._slices = SliceIndex()
+        self._touched: set[str] = set()
+        self._version = 0
 
     def put(self, value: dict[str, Any]) -> None:
         """Add or replace one object, as the API returned it. Kinds podwire does not own are ignored."""
@@ -47,12 +54,16 @@ class SnapshotBuilder:
             self._broken[ref] = Finding("PW9001", "error", ref, NOWHERE, f"object does not parse: {error}")
             self.remove(kind, ref.key)
             return
-        self._writable(kind)[ref.key] = parsed
+        table = self._writable(kind)
+        if ref.key not in table:
+            self._unordered.add(kind)
+        table[ref.key] = parsed
 
     def remove(self, kind: str, key: str) -> None:
         """Forget one object (``namespace/name``)."""
         if key in self._tables.get(kind, {}):
-            del self._writable(kind)[key]
+            old = self._writable(kind).pop(key)
+            self._touch(kind, key, old, None)
 
     def keys(self) -> set[tuple[str, str]]:
         """Kind and key of every object known."""
@@ -92,7 +103,9 @@ class SnapshotBuilder:
         tables: dict[str, Mapping[str, KubeObject]] = {}
         for kind, table in self._tables.items():
             if kind not in self._shared:
-                table = self._tables[kind] = dict(sorted(table.items()))
+                if kind in self._unordered:
+                    table = self._tables[kind] = {key: table[key] for key in sorted(table)}
+                    self._unordered.discard(kind)
                 self._shared.add(kind)
             tables[kind] = table
         return Snapshot(tables, facts=self._facts, settings=self.settings, now=now)
