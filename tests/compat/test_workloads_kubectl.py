@@ -121,3 +121,39 @@ def test_cron_jobs_are_made_suspended_and_run_by_hand(cluster: RunningPodwire, s
     cluster.kubectl("wait", "-n", space, "--for=condition=complete", "job/now", "--timeout=50s")
     said = cluster.attempt("kubectl", "create", "cronjob", "d", "-n", space, "--image=busybox", "--schedule=9 9")
     assert said.returncode == 1 and "expected exactly 5 fields" in said.stderr
+
+
+def test_cordon_drain_taint_and_budgets(cluster: RunningPodwire, space: str) -> None:
+    value = workload("Deployment", space, replicas=2)
+    value["spec"]["template"]["spec"]["affinity"] = {"podAntiAffinity": {}}
+    create(cluster, value)
+    cluster.kubectl("create", "pdb", "b", "-n", space, "--selector=app=x", "--max-unavailable=1")
+    cluster.kubectl("rollout", "-n", space, "status", "deploy/x", "--timeout=50s")
+    eventually(
+        lambda: cluster.get("pdb", "b", "-n", space).get("status", {}),
+        lambda s: (s.get("disruptionsAllowed"), s.get("currentHealthy"), s.get("desiredHealthy")) == (1, 2, 1),
+    )
+    assert "cordoned" in cluster.kubectl("cordon", "node-2")
+    try:
+        assert "SchedulingDisabled" in cluster.kubectl("get", "node", "node-2", "--no-headers")
+        select = "--pod-selector=app=x"
+        said = cluster.kubectl("drain", "node-2", "--ignore-daemonsets", select, "--timeout=50s")
+        assert "evicting pod" in said or "drained" in said
+        eventually(
+            lambda: pods(cluster, space),
+            lambda found: len(found) == 2 and {p["spec"].get("nodeName") for p in found} == {"node-1"},
+        )
+    finally:
+        assert "uncordoned" in cluster.kubectl("uncordon", "node-2")
+    assert "tainted" in cluster.kubectl("taint", "node", "node-2", "only=some:NoSchedule")
+    try:
+        cluster.kubectl("run", "plain", "-n", space, "--image=busybox", "--overrides", json.dumps(PINNED))
+        eventually(
+            lambda: cluster.kubectl("describe", "pod", "plain", "-n", space), lambda text: "untolerated taint" in text
+        )
+    finally:
+        cluster.kubectl("taint", "node", "node-2", "only-")
+    cluster.kubectl("wait", "-n", space, "--for=condition=Ready", "pod/plain", "--timeout=50s")
+
+
+PINNED: Json = {"spec": {"nodeSelector": {"kubernetes.io/hostname": "node-2"}}}
