@@ -67,17 +67,25 @@ async def take_over(request: BaseRequest, headers: Mapping[str, str]) -> Wire:
 
     Raises :class:`ConnectionError` when the client has gone.
     """
+    await request.read()
+    wire = await take_raw(request)
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    await wire.write(("HTTP/1.1 101 Switching Protocols\r\n" + "".join(lines) + "\r\n").encode("latin-1"))
+    return wire
+
+
+async def take_raw(request: BaseRequest) -> Wire:
+    """The connection of a request whose body has been read; nothing is answered yet, and the caller must close it.
+
+    Raises :class:`ConnectionError` when the client has gone.
+    """
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client has gone")
-    await request.read()
     replaced = transport.get_protocol()
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=READ_BYTES)
     protocol = _Protocol(reader, replaced)
     protocol.connection_made(transport)
     transport.set_protocol(protocol)
-    wire = Wire(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-    await wire.write(("HTTP/1.1 101 Switching Protocols\r\n" + "".join(lines) + "\r\n").encode("latin-1"))
-    return wire
+    return Wire(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
