@@ -15,6 +15,7 @@ from podwire.cluster.home import ClusterHome
 from podwire.engine import Engine, Slot
 from podwire.node import FakeNodeRuntime, NodeRuntime
 from podwire.node.sockets import open_socket
+from podwire.node.volumes import TokenSource
 from podwire.plan import Plans
 from podwire.planes.api import ApiDriver
 from podwire.planes.nft import NftPlan
@@ -44,9 +45,9 @@ class NftPart:
 
 
 async def drive_packets(
-    stack: AsyncExitStack, engine: Engine, source: Source, *, home: ClusterHome, settings: Settings
+    stack: AsyncExitStack, engine: Engine, source: Source, *, home: ClusterHome, settings: Settings, tokens: TokenSource
 ) -> Driven:
-    """Namespaces, nftables, Envoy and DNS on this machine."""
+    """Namespaces, nftables, Envoy and DNS on this machine; ``tokens`` issues what pods prove themselves with."""
     from podwire.planes.dns.driver import DnsDriver
     from podwire.planes.envoy import EnvoyDriver
     from podwire.planes.nft import NftDriver
@@ -59,7 +60,7 @@ async def drive_packets(
     dns = DnsDriver(engine.report, run_dir=home.run)
     await dns.start()
     stack.push_async_callback(dns.close)
-    runtime = NodeRuntime(engine.report, state_dir=home.path)
+    runtime = NodeRuntime(engine.report, state_dir=home.path, tokens=tokens)
     stack.push_async_callback(runtime.close)
     nft = NftDriver(engine.report, cluster=settings.cluster, run_dir=home.run)
     stack.push_async_callback(nft.close)

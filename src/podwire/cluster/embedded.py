@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ import msgspec
 import podwire
 from podwire.apiserver.server import ApiServer, ApiSettings
 from podwire.base import Finding, PodwireError
-from podwire.cluster.adapter import EmbeddedSource, apply_objects
+from podwire.cluster.adapter import EmbeddedSource, apply_objects, issue_token
 from podwire.cluster.drivers import drive_packets, drive_simulated
 from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import NodeLayout, system_objects
@@ -97,7 +98,10 @@ class EmbeddedCluster:
         if self.simulated:
             driven = await drive_simulated(self._stack, engine, source)
         else:
-            driven = await drive_packets(self._stack, engine, source, home=self.home, settings=self.settings)
+            tokens = partial(issue_token, self.server)
+            driven = await drive_packets(
+                self._stack, engine, source, home=self.home, settings=self.settings, tokens=tokens
+            )
         engine.add(driven.slots)
         self.server.backend = driven.runtime
         self._running = asyncio.create_task(engine.run(), name="engine")

@@ -17,6 +17,7 @@ from typing import Literal, cast
 import msgspec
 
 from podwire.base import Finding, Origin
+from podwire.compile.accounts import ROOT_CA, VOLUME, access_volume, give_access
 from podwire.compile.containers import Missing, Problem, Surroundings, compile_container, needs_address
 from podwire.compile.context import Context
 from podwire.compile.nodes_ports import PortIndex
@@ -65,10 +66,11 @@ class _References(msgspec.Struct, frozen=True):
 
 
 def _references(context: Context, pod: Pod, names: Names) -> _References:
-    if names == _NO_NAMES:
-        return _NONE
     namespace, snapshot = pod.metadata.namespace, context.snapshot
-    maps = (snapshot.get(ConfigMap, namespace, name) for name in names[0])
+    if names == _NO_NAMES and not snapshot.settings.planes:
+        return _NONE
+    authority = (ROOT_CA,) if snapshot.settings.planes and ROOT_CA not in names[0] else ()
+    maps = (snapshot.get(ConfigMap, namespace, name) for name in (*names[0], *authority))
     secrets = (snapshot.get(Secret, namespace, name) for name in names[1])
     return _References(tuple(m for m in maps if m is not None), tuple(s for s in secrets if s is not None))
 
@@ -130,9 +132,14 @@ def _compile(
     main = tuple(_containers(pod.spec.containers, "containers", into))
     findings.extend(problem.finding for problem in problems)
     waits = bool(problems) or (needs_address(pod) and not around.address)
+    units = volumes.units
+    if settings.planes:
+        init, main = (tuple(give_access(c, around, settings) for c in group) for group in (init, main))
+        if any(mount.volume == VOLUME for c in (*init, *main) for mount in c.mounts):
+            units = (*units, access_volume(around))
     unit = _unit(pod, around, settings, run=not waits, containers=main, init_containers=init)
-    if volumes.units:
-        unit = msgspec.structs.replace(unit, volumes=volumes.units)
+    if units:
+        unit = msgspec.structs.replace(unit, volumes=units)
     return CompiledPod(unit, tuple(problems), tuple(findings))
 
 
@@ -225,7 +232,8 @@ def _hosts(pod: Pod, address: str, settings: Settings) -> Iterator[tuple[str, tu
     yield "127.0.0.1", ("localhost",)
     yield "::1", ("localhost", "ip6-localhost", "ip6-loopback")
     if address and not pod.spec.host_network:
-        names = (fqdn_of(pod, settings), hostname_of(pod, settings))
+        short = (pod.spec.hostname or pod.metadata.name)[:_NAME_LIMIT].rstrip("-.")
+        names = (fqdn_of(pod, settings), pod.spec.hostname_override or short)
         yield address, tuple(dict.fromkeys(name for name in names if name))
     for alias in pod.spec.host_aliases:
         yield alias.ip, alias.hostnames

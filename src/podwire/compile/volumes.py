@@ -185,7 +185,7 @@ def volume_findings(around: Surroundings) -> Iterator[Finding]:
 
 def _ignored_sources(volume: Volume) -> list[str]:
     found = {key for source in (volume.projected or {}).get("sources") or () for key in source}
-    return sorted(found - {"configMap", "secret", "downwardAPI"})
+    return sorted(found - {"configMap", "secret", "downwardAPI", "serviceAccountToken"})
 
 
 def _is_mounted(volume: Volume) -> bool:

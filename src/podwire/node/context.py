@@ -25,11 +25,18 @@ class Services:
     """What all pods of a runtime use."""
 
     def __init__(
-        self, *, state_dir: Path, logs: LogStore, launcher: Launcher, checker: Checker, tls: StandInTls
+        self,
+        *,
+        state_dir: Path,
+        logs: LogStore,
+        launcher: Launcher,
+        checker: Checker,
+        tls: StandInTls,
+        store: VolumeStore,
     ) -> None:
         """Plain parts, made by the runtime. Where volumes are: :mod:`podwire.node.volumes`."""
         self.volumes = state_dir / "volumes"
-        self.store = VolumeStore(state_dir)
+        self.store = store
         self.logs = logs
         self.launcher = launcher
         self.checker = checker
@@ -45,7 +52,7 @@ class Services:
     def forget(self, uid: str) -> None:
         """Remove what a pod kept on disk."""
         self.logs.remove(uid)
-        shutil.rmtree(self.volumes / uid, ignore_errors=True)
+        self.store.forget(uid)
 
     def message_folder(self, uid: str) -> Path:
         """Where the termination messages of a pod are; no volume can have this name."""

@@ -33,6 +33,7 @@ from podwire.node.launch import Launcher
 from podwire.node.logs import LogStore
 from podwire.node.pod import PodRunner
 from podwire.node.streams import AttachSession, ExecSession, open_session
+from podwire.node.volumes import TokenSource, VolumeStore
 from podwire.node.work import ProcessRun
 from podwire.plan import Fact, NodeFact, NodePlan, PodFact, Report
 from podwire.plan.node import Node, Pod
@@ -44,8 +45,9 @@ R = TypeVar("R")
 class NodeRuntime:
     """Runs the nodes and pods of one cluster. Use from one event loop."""
 
-    def __init__(self, report: Report, *, state_dir: Path) -> None:
-        """``state_dir`` (made 0700) holds logs and the fork server's mount point. Nothing happens before ``apply``."""
+    def __init__(self, report: Report, *, state_dir: Path, tokens: TokenSource | None = None) -> None:
+        """``state_dir`` (made 0700) holds logs, volumes and the fork server's mount point; ``tokens`` issues the
+        ServiceAccount tokens of projected volumes. Nothing happens before ``apply``."""
         self._report = report
         self._state_dir = state_dir
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="podwire-wires")
@@ -56,6 +58,7 @@ class NodeRuntime:
             launcher=Launcher(state_dir),
             checker=Checker(),
             tls=StandInTls(state_dir),
+            store=VolumeStore(state_dir, tokens),
         )
         self._claim: socket.socket | None = None
         self._fabric: Fabric | None = None
@@ -106,6 +109,7 @@ class NodeRuntime:
             await self._services.launcher.close()
             for uid in list(self._pods):
                 self._services.logs.remove(uid)
+                self._services.store.rest(uid)
             self._pods.clear()
             self._units.clear()
             if self._fabric is not None:

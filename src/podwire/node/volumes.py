@@ -11,15 +11,27 @@ Rules:
 4. A part that leads out of its volume through a symbolic link is refused (CVE-2017-1002101).
 """
 
+import asyncio
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, assert_never
 
 from podwire.base import PodwireError
-from podwire.plan.node import ClaimVolume, Container, EmptyVolume, FileVolume, HostVolume, Pod, Volume
+from podwire.plan.node import (
+    ClaimVolume,
+    Container,
+    EmptyVolume,
+    File,
+    FileVolume,
+    HostVolume,
+    Pod,
+    TokenFile,
+    Volume,
+)
 
 _DATA: Final = "..data"
 _KINDS: Final = {
@@ -33,11 +45,18 @@ Bind = tuple[str, str, bool]
 """Path in the container, path on this machine, read-only."""
 
 
+TokenSource = Callable[[Pod, TokenFile], str]
+"""Issues a token; raises :class:`PodwireError` when it cannot."""
+_RENEW_AT: Final = 0.8
+
+
 class VolumeStore:
     """The volumes of one cluster."""
 
-    def __init__(self, state_dir: Path) -> None:
-        """Nothing is made before a pod asks."""
+    def __init__(self, state_dir: Path, tokens: TokenSource | None = None) -> None:
+        """Nothing is made before a pod asks. ``tokens`` issues ServiceAccount tokens bound to a pod."""
+        self._tokens = tokens
+        self._renewals: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._pods = state_dir / "volumes"
         self._claims = state_dir / "claims"
         self._nodes = state_dir / "nodes"
@@ -61,7 +80,7 @@ class VolumeStore:
             case FileVolume():
                 folder = self._pods / pod.uid / volume.name
                 if not (folder / _DATA).exists():
-                    write_files(folder, volume)
+                    self._write(pod, volume)
                 return folder, True
             case EmptyVolume():
                 return self._empty(pod, volume.name), False
@@ -78,7 +97,38 @@ class VolumeStore:
         for volume in pod.volumes:
             folder = self._pods / pod.uid / volume.name
             if isinstance(volume, FileVolume) and volume != old.get(volume.name) and (folder / _DATA).exists():
-                write_files(folder, volume)
+                self._write(pod, volume)
+
+    def rest(self, uid: str) -> None:
+        """Renew no token of a pod any more."""
+        for key in [key for key in self._renewals if key[0] == uid]:
+            self._renewals.pop(key).cancel()
+
+    def forget(self, uid: str) -> None:
+        """Remove what a pod kept."""
+        self.rest(uid)
+        shutil.rmtree(self._pods / uid, ignore_errors=True)
+
+    def _write(self, pod: Pod, volume: FileVolume) -> None:
+        """The files and tokens of a volume; tokens are renewed after four fifths of their time, as by a kubelet."""
+        files = list(volume.files)
+        for wish in volume.tokens:
+            if self._tokens is None:
+                raise PodwireError("nobody issues ServiceAccount tokens here")
+            files.append(File(wish.path, self._tokens(pod, wish).encode(), wish.mode))
+        write_files(self._pods / pod.uid / volume.name, tuple(files))
+        if volume.tokens:
+            after = min(wish.expiration_seconds for wish in volume.tokens) * _RENEW_AT
+            key = (pod.uid, volume.name)
+            if key in self._renewals:
+                self._renewals.pop(key).cancel()
+            self._renewals[key] = asyncio.get_running_loop().call_later(after, self._renew, pod, volume)
+
+    def _renew(self, pod: Pod, volume: FileVolume) -> None:
+        try:
+            self._write(pod, volume)
+        except PodwireError:  # the account is gone; the old token ends by itself
+            del self._renewals[pod.uid, volume.name]
 
     def _empty(self, pod: Pod, name: str) -> Path:
         return _own(self._pods / pod.uid / name, pod.fs_group)
@@ -147,7 +197,7 @@ def _refuse_escape(path: Path, source: Path, part: str) -> None:
         raise PodwireError(f"failed to prepare subPath {part}: it leads out of the volume")
 
 
-def write_files(folder: Path, volume: FileVolume) -> None:
+def write_files(folder: Path, files: tuple[File, ...]) -> None:
     """Rule 2."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     folder.chmod(0o755)
@@ -156,7 +206,7 @@ def write_files(folder: Path, volume: FileVolume) -> None:
     fresh = folder / f"..{number}"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o755)
-    for file in volume.files:
+    for file in files:
         target = fresh / file.path
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         target.write_bytes(file.content)
@@ -165,7 +215,7 @@ def write_files(folder: Path, volume: FileVolume) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(fresh.name)
     link.rename(folder / _DATA)
-    names = {file.path.split("/", 1)[0] for file in volume.files}
+    names = {file.path.split("/", 1)[0] for file in files}
     for name in names:
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(f"{_DATA}/{name}")

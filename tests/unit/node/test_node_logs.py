@@ -29,7 +29,7 @@ def test_current_and_previous_run(tmp_path: Path) -> None:
         store.read("u", "c", follow=False, previous=False)
     for number in range(3):
         log = store.open_run("u", "c", number)
-        log.write("stdout", [b"run %d\n" % number])
+        log.write("stdout", [b"run %d\n" % number, b"x" * logs.HEAD_BYTES + b"\n"])
         log.close()
 
     async def read() -> tuple[list[bytes], list[bytes]]:
@@ -37,11 +37,32 @@ def test_current_and_previous_run(tmp_path: Path) -> None:
         before = await texts(store.read("u", "c", follow=False, previous=True))
         return now, before
 
-    assert asyncio.run(read()) == ([b"run 2\n"], [b"run 1\n"])
+    assert [[line for line in lines if line[:1] != b"x"] for lines in asyncio.run(read())] == [
+        [b"run 2\n"],
+        [b"run 1\n"],
+    ]
     assert sorted(p.name for p in (tmp_path / "u" / "c").iterdir()) == ["1.0.log", "2.0.log"]
     assert (tmp_path / "u" / "c" / "2.0.log").stat().st_mode & 0o777 == 0o600
     store.remove("u")
     assert not (tmp_path / "u").exists()
+
+
+def test_a_few_words_need_no_file(tmp_path: Path) -> None:
+    log = LogStore(tmp_path).open_run("u", "c", 0)
+    log.write("stdout", [b"one\rtwo\n"])
+
+    async def read() -> list[bytes]:
+        seen: list[bytes] = []
+        async for _, _, line in log.read(follow=True):
+            seen.append(line)
+            if len(seen) == 1:  # what follows moves everything to a file, under the reader
+                log.write("stdout", [b"y" * logs.HEAD_BYTES + b"\n"])
+                log.close()
+        return seen
+
+    assert not list(tmp_path.iterdir())
+    assert [line[:7] for line in asyncio.run(read())] == [b"one\rtwo", b"yyyyyyy"]
+    assert list(tmp_path.glob("u/c/*.log"))
 
 
 def test_rotation_keeps_two_files_and_readers_cross_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

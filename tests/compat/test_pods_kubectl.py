@@ -1,0 +1,120 @@
+"""What people do with pods through kubectl: run, volumes that follow, sidecars, hooks, tokens, host network."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from podwire.testing.process import RunningPodwire, eventually, running_podwire
+
+pytestmark = [
+    pytest.mark.compat,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces"),
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl"),
+]
+
+MANIFEST = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: conf}
+data: {colour: blue}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: app}
+spec:
+  terminationGracePeriodSeconds: 5
+  initContainers:
+    - {name: side, image: busybox, restartPolicy: Always, command: [sleep, infinity]}
+  containers:
+    - name: main
+      image: busybox
+      command: [sleep, infinity]
+      lifecycle: {preStop: {exec: {command: [sh, -c, "echo stopped > /data/stopped"]}}}
+      volumeMounts:
+        - {name: conf, mountPath: /etc/conf}
+        - {name: data, mountPath: /data}
+  volumes:
+    - {name: conf, configMap: {name: conf}}
+    - {name: data, persistentVolumeClaim: {claimName: data}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: onhost}
+spec:
+  hostNetwork: true
+  dnsPolicy: ClusterFirstWithHostNet
+  hostAliases: [{ip: 192.0.2.9, hostnames: [legacy]}]
+  containers: [{name: main, image: busybox, command: [sleep, infinity]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: short}
+spec:
+  activeDeadlineSeconds: 1
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, image: busybox, command: [sleep, infinity]}]
+"""
+SECRETS = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@pytest.fixture(scope="module")
+def podwire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPodwire]:
+    manifest = tmp_path_factory.mktemp("pods") / "pods.yaml"
+    manifest.write_text(MANIFEST)
+    with running_podwire([], "--nodes", "2") as running:
+        running.kubectl("apply", "-f", str(manifest))
+        running.kubectl("wait", "--for=condition=Ready", "pod/app", "pod/onhost", "--timeout=60s")
+        yield running
+
+
+def test_run_takes_input_and_gives_output(podwire: RunningPodwire) -> None:
+    run = ("kubectl", "run", "-i", "--rm", "--restart=Never", "--image=busybox", "once", "--", "sh")
+    done = podwire.attempt(*run, text_input="echo got $((6 * 7)); exit 0\n")
+    assert done.returncode == 0, done.stderr
+    assert "got 42" in done.stdout
+    assert podwire.attempt("kubectl", "get", "pod", "once").returncode == 1
+
+
+def test_a_config_map_reaches_the_running_container(podwire: RunningPodwire) -> None:
+    assert podwire.inside("default/app", "cat", "/etc/conf/colour") == "blue"
+    podwire.kubectl("patch", "configmap", "conf", "-p", '{"data":{"colour":"red"}}')
+    eventually(lambda: podwire.inside("default/app", "cat", "/etc/conf/colour"), lambda text: text == "red")
+
+
+def test_a_pod_proves_itself_to_the_api(podwire: RunningPodwire) -> None:
+    podwire.kubectl("create", "rolebinding", "see", "--clusterrole=view", "--serviceaccount=default:default")
+    script = (
+        f'curl -sS --cacert {SECRETS}/ca.crt -H "Authorization: Bearer $(cat {SECRETS}/token)" '
+        f"https://$KUBERNETES_SERVICE_HOST/api/v1/namespaces/$(cat {SECRETS}/namespace)/pods/app"
+    )
+
+    def ask() -> dict[str, object]:
+        found: dict[str, object] = json.loads(podwire.inside("default/app", "sh", "-c", script))
+        return found
+
+    answer = eventually(ask, lambda found: found["kind"] == "Pod")
+    assert answer["kind"] == "Pod"
+
+
+def test_a_sidecar_counts_and_a_deadline_ends(podwire: RunningPodwire) -> None:
+    assert "2/2" in podwire.kubectl("get", "pod", "app")
+    short = eventually(lambda: podwire.get("pod", "short")["status"], lambda status: status["phase"] == "Failed")
+    assert short["reason"] == "DeadlineExceeded"
+
+
+def test_a_pod_on_the_host_network_has_the_node_and_the_cluster(podwire: RunningPodwire) -> None:
+    status = podwire.get("pod", "onhost")["status"]
+    assert status["podIP"] == status["hostIP"]
+    assert podwire.inside("default/onhost", "getent", "hosts", "legacy").split() == ["192.0.2.9", "legacy"]
+    found = podwire.inside("default/onhost", "getent", "hosts", "kubernetes.default")
+    assert found.split()[0] == "10.96.0.1"
+
+
+def test_a_hook_runs_before_the_end_and_a_claim_keeps_what_it_wrote(podwire: RunningPodwire) -> None:
+    podwire.kubectl("delete", "pod", "app")
+    stopped = Path(podwire.home) / podwire.name / "claims" / "default" / "data" / "stopped"
+    assert eventually(lambda: stopped.exists() and stopped.read_text()) == "stopped\n"
