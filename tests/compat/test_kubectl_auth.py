@@ -216,3 +216,44 @@ def test_tokens_can_be_checked_by_others(api: Rig, space: str) -> None:
     right = json.loads(api.kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(review)))
     assert right["status"]["authenticated"] and right["status"]["user"]["username"].endswith(":bot")
     assert "Unauthorized" in api.as_token(token, "get", "pods", code=1)
+
+
+def running_pod(api: Rig, space: str, name: str) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": space, "labels": {"app": "web"}},
+        "spec": {"nodeName": f"n-{space}", "containers": [{"name": "a", "image": "example.com/a:1"}]},
+    }
+    api.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    ready = '{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}'
+    api.kubectl("patch", "pod", name, "-n", space, "--subresource=status", "--type=merge", "-p", ready)
+
+
+def test_drain_asks_the_budget(api: Rig, space: str) -> None:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"n-{space}"}}
+    api.kubectl("create", "-f", "-", stdin=json.dumps(node))
+    running_pod(api, space, "a")
+    api.kubectl("create", "pdb", "web", "--selector=app=web", "--min-available=1", "-n", space)
+    full = '{"status":{"observedGeneration":1,"disruptionsAllowed":0,"currentHealthy":1,"desiredHealthy":1}}'
+    api.kubectl("patch", "pdb", "web", "-n", space, "--subresource=status", "--type=merge", "-p", full)
+    drain = ("drain", f"n-{space}", "--force", "--grace-period=0", "--pod-selector=app=web", "--timeout=1s")
+    refused = api.kubectl(*drain, code=1)
+    assert "Cannot evict pod as it would violate the pod's disruption budget" in refused
+    assert "SchedulingDisabled" in api.kubectl("get", "node", f"n-{space}")
+    allowed = '{"status":{"observedGeneration":1,"disruptionsAllowed":1,"currentHealthy":1}}'
+    api.kubectl("patch", "pdb", "web", "-n", space, "--subresource=status", "--type=merge", "-p", allowed)
+    assert "pod/a evicted" in api.kubectl(*drain[:-1], "--timeout=20s")
+    assert "uncordoned" in api.kubectl("uncordon", f"n-{space}")
+
+
+def test_quota_and_limits_by_kubectl(api: Rig, space: str) -> None:
+    api.kubectl("create", "quota", "q", "--hard=configmaps=2,services.loadbalancers=0", "-n", space)
+    api.kubectl("create", "configmap", "one", "-n", space)
+    full = api.kubectl("create", "configmap", "two", "-n", space, code=1)
+    assert "exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2" in full
+    assert "configmaps" in api.kubectl("describe", "quota", "q", "-n", space)
+    table = api.kubectl("get", "quota", "-n", space)
+    assert table.split()[:4] == ["NAME", "REQUEST", "LIMIT", "AGE"] and "configmaps: 2/2" in table
+    balanced = api.kubectl("create", "service", "loadbalancer", "lb", "--tcp=80", "-n", space, code=1)
+    assert "services.loadbalancers=1" in balanced

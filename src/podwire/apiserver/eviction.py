@@ -72,7 +72,7 @@ def _spend(budget: Json, pod: Json, now: datetime) -> Json | None:
     if not _is_ready(pod) and _unhealthy_may_go(budget):
         return None
     if int(status.get("observedGeneration") or 0) < int(budget["metadata"].get("generation") or 0):
-        raise _too_many(f"The disruption budget {name} is still being processed by the server.")
+        raise _too_many(f"The disruption budget {name} is still being processed by the server.", RETRY_SECONDS)
     allowed = int(status.get("disruptionsAllowed") or 0)
     if allowed <= 0:
         needed, present = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
@@ -97,6 +97,9 @@ def _is_ready(pod: Json) -> bool:
     return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
 
 
-def _too_many(why: str) -> StatusError:
-    details = {"causes": [{"reason": "DisruptionBudget", "message": why}], "retryAfterSeconds": RETRY_SECONDS}
+def _too_many(why: str, retry_seconds: int = 0) -> StatusError:
+    """429. Clients wait by themselves after a Retry-After; without one kubectl says why and asks again."""
+    details: Json = {"causes": [{"reason": "DisruptionBudget", "message": why}]}
+    if retry_seconds:
+        details["retryAfterSeconds"] = retry_seconds
     return failure(429, "TooManyRequests", _REFUSED, details=details)
