@@ -19,9 +19,11 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+import msgspec
 import pytest
 
 from podwire.base import Origin, Ref
+from podwire.compile.corefile_blocks import compile_corefile
 from podwire.plan import PlaneFact, PodsMode, Record, ZonePlan, ZoneUnit
 from podwire.planes.dns.driver import DnsDriver, dns_argv
 
@@ -440,3 +442,104 @@ async def check_socket(run_dir: Path) -> None:
     await driver.close()
     await driver.close()
     assert not path.exists()
+
+
+def with_corefile(plan: ZonePlan, corefile: str, upstream: str) -> ZonePlan:
+    """``plan`` served as this Corefile says."""
+    config = compile_corefile(corefile, ORIGIN, resolv_conf=(upstream,)).config
+    return msgspec.structs.replace(plan, config=config, fallthrough=())
+
+
+def test_a_corefile_is_served_and_its_changes_apply(tmp_path: Path) -> None:
+    asyncio.run(check_corefile(tmp_path))
+
+
+async def check_corefile(run_dir: Path) -> None:
+    async with upstream() as (asked, address):
+        first = f". {{\n prometheus\n cache 30\n kubernetes {Z}\n forward . {address}\n}}\n"
+        plan = with_corefile(make_plan(address), first, address)
+        async with serving(run_dir, plan) as server:
+            assert await server.short(f"api.shop.svc.{Z}") == ["10.96.0.20"]
+            for _ in range(3):
+                assert await server.short("www.example.com") == ["192.0.2.80"]
+            assert len(asked.asked) == 1  # the cache has it
+            status, metrics = await asyncio.to_thread(server.http, "/metrics")
+            hits = 'coredns_cache_hits_total{server="dns://:53",view="",zones="0",type="success"} 2'
+            assert status == 200 and hits in metrics
+            await server.driver.apply(
+                with_corefile(
+                    plan,
+                    f". {{\n hosts {{\n 192.0.2.7 www.example.com\n fallthrough\n }}\n kubernetes {Z}\n}}\n",
+                    address,
+                )
+            )
+            await server.fact(lambda f: f.ready and f.applied != server.facts[0].applied)
+            assert await server.short("www.example.com") == ["192.0.2.7"]
+            assert (await asyncio.to_thread(server.http, "/metrics"))[0] == 404
+            assert await server.short(f"api.shop.svc.{Z}") == ["10.96.0.20"]
+
+
+def test_a_restart_by_hand_over_loses_no_question(tmp_path: Path) -> None:
+    asyncio.run(check_hand_over(tmp_path))
+
+
+class Asker(asyncio.DatagramProtocol):
+    """Sends the next question when an answer comes, so that some are always under way."""
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self.open: set[int] = set()
+        self.sent = 0
+        self.stopping = False
+        self.idle = asyncio.Event()
+        self.progress = asyncio.Event()
+        self.transport: asyncio.DatagramTransport
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self.transport = transport
+        for _ in range(20):
+            self.send()
+
+    def send(self) -> None:
+        ident = self.sent & 0xFFFF
+        self.sent += 1
+        self.open.add(ident)
+        query = dns.message.make_query(f"api.shop.svc.{Z}", "A", id=ident)
+        self.transport.sendto(query.to_wire())
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        message = dns.message.from_wire(data)
+        assert message.rcode() == dns.rcode.NOERROR and message.answer
+        self.open.discard(message.id)
+        self.answered += 1
+        self.progress.set()
+        if not self.stopping:
+            self.send()
+        elif not self.open:
+            self.idle.set()
+
+    async def wait_for(self, count: int) -> None:
+        while self.answered < count:
+            self.progress.clear()
+            await self.progress.wait()
+
+
+async def check_hand_over(run_dir: Path) -> None:
+    async with serving(run_dir, make_plan()) as server:
+        loop = asyncio.get_running_loop()
+        address = ("127.0.0.1", server.ports["serving"])
+        transport, asker = await loop.create_datagram_endpoint(Asker, remote_addr=address)
+        assert server.process is not None
+        pid = server.process.pid
+        await asker.wait_for(100)
+        for _ in range(2):
+            server.process.send_signal(signal.SIGHUP)
+            await server.log("starting again with open sockets")
+            await server.log("names of .* objects")
+            await asker.wait_for(asker.answered + 100)
+        asker.stopping = True
+        await asker.idle.wait()
+        transport.close()
+        assert asker.answered == asker.sent and server.process.pid == pid
+        assert (await server.tcp(f"api.shop.svc.{Z}")).answer
+        assert (await asyncio.to_thread(server.http, "/ready"))[0] == 200

@@ -167,7 +167,9 @@ class Channels:
 
         def on_close(stream: Stream) -> None:
             self._asking.pop(stream, None)
-            good = [r for r in replies if len(r) >= 12 and question_of(r) == question_of(forward.request)]
+            good = [
+                r for r in replies if len(r) >= 12 and r[2] & 0x80 and question_of(r) == question_of(forward.request)
+            ]
             why = f"no answer from {upstream[0]} over TCP"
             self._give(complete(forward, good[0]) if good else fail(forward, why), deliver, tcp=True)
 
