@@ -1,6 +1,7 @@
 """The ordered passes and the loop over them."""
 
 from collections.abc import Callable, Mapping
+from operator import is_
 
 import msgspec
 
@@ -85,8 +86,7 @@ def _same(old: object, new: object) -> bool:
     if old is new:
         return True
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        pairs = zip(old.items(), new.items(), strict=True)
-        return len(old) == len(new) and all(a == b and u is v for (a, u), (b, v) in pairs)
+        return len(old) == len(new) and all(map(is_, old.values(), new.values())) and list(old) == list(new)
     return not isinstance(new, Mapping) and old == new
 
 

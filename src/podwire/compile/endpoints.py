@@ -10,7 +10,9 @@ Rules:
 Source: ``docs/design/services.md`` S30 to S38.
 """
 
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from podwire.base import Origin
 from podwire.compile.context import Context, Piece
@@ -22,9 +24,11 @@ from podwire.compile.endpoints_slices import MANAGED_LABEL, MANAGER, Sliced, com
 from podwire.compile.endpoints_views import PodIndex, PodView, has_derived_endpoints, view_pod
 from podwire.compile.events import compile_said
 from podwire.compile.loadbalancers import compile_load_balancers
+from podwire.compile.memo import is_same
 from podwire.compile.nodes import is_ready
 from podwire.compile.tables import Table
 from podwire.compile.topology import Topology, compile_topology
+from podwire.compile.touched import ServiceTable
 from podwire.kube import Endpoints, EndpointSlice, Pod, Service
 from podwire.plan import Remove, Write
 
@@ -44,36 +48,83 @@ def compile_endpoints(context: Context) -> Piece:
 
 
 def _services(context: Context, writes: dict[str, Write]) -> None:
-    snapshot, memo = context.snapshot, context.memo
-    indexes = {ns: _index(context, ns) for ns in snapshot.services_by_namespace}
-    topology = _topology(context)
-    legacy = snapshot.all(Endpoints)
-    for key, service in snapshot.all(Service).items():
-        if service.metadata.deletion_timestamp is not None:
-            continue
-        if not has_derived_endpoints(service):
-            every, known = snapshot.slices_by_service.get(key, ()), legacy.get(key)
-            if every or known is not None:
-                make_mirrors = partial(compile_mirrors, service, known, every)
-                writes.update(memo.unit(f"mirrors/{key}", (service, known, every), make_mirrors))
-            continue
-        index = indexes[service.metadata.namespace]
-        pods = memo.unit(f"selected/{key}", (service, index), partial(index.select, service.spec.selector))
-        slices = snapshot.slices_by_service.get(key, ())
-        known = legacy.get(key)
-        inputs = (service, pods, slices, known, topology)
-        make = partial(_compile_service, service, pods, slices, known, topology)
-        made = memo.unit(f"endpoints/{key}", inputs, make)
+    state = context.memo.unit("endpoint-state", (), _State)
+    state.update(context)
+    for key, made in state.busy.items():
         writes.update(made.writes)
-        for said in made.said if snapshot.settings.owned.events else ():
+        for said in made.said if context.snapshot.settings.owned.events else ():
+            service = context.snapshot.all(Service)[key]
             writes.update(compile_said(context, service, said, component=HINTS_COMPONENT))
-    for key, old in legacy.items():
-        if key not in snapshot.all(Service):
-            writes.update(remove_mirrors(snapshot.slices_by_service.get(key, ())))
-        if old.metadata.labels.get(LEGACY_LABEL) == LEGACY_MANAGER and key not in snapshot.all(Service):
+    writes.update(_orphans(context))
+
+
+class _State:
+    """What every Service needs written, from compile to compile; only touched Services are looked at."""
+
+    def __init__(self) -> None:
+        self.busy: dict[str, Sliced] = {}
+        self._table: ServiceTable[Sliced] = ServiceTable()
+        self._indexes: dict[str, PodIndex] = {}
+        self._made: dict[str, tuple[tuple[Any, ...], Sliced]] = {}
+
+    def update(self, context: Context) -> None:
+        """Bring ``busy`` up to date: the Services with something to write or to say."""
+        snapshot, table = context.snapshot, context.snapshot.all(Service)
+        grouped = context.memo.unit("services-by-namespace", (table,), lambda: snapshot.services_by_namespace)
+        indexes = {ns: _index(context, ns) for ns in grouped}
+        stale = {s.key for ns, index in indexes.items() if self._indexes.get(ns) is not index for s in grouped[ns]}
+        self._indexes = indexes
+        topology, legacy = _topology(context), snapshot.all(Endpoints)
+
+        def make(service: Service, slices: tuple[EndpointSlice, ...]) -> Sliced:
+            index = indexes[service.metadata.namespace]
+            return self._make(service, index, slices, legacy.get(service.key), topology)
+
+        results = self._table.update(snapshot, (topology,), make, also=stale)
+        for key in self._table.changed:
+            made = results.get(key)
+            if made is not None and (made.writes or made.said):
+                self.busy[key] = made
+            else:
+                self.busy.pop(key, None)
+            if made is None:
+                self._made.pop(key, None)
+        self.busy = dict(sorted(self.busy.items())) if self._table.changed else self.busy
+
+    def _make(
+        self,
+        service: Service,
+        index: PodIndex,
+        slices: tuple[EndpointSlice, ...],
+        known: Endpoints | None,
+        topology: Topology,
+    ) -> Sliced:
+        """The result of last time while nothing it was made from is another object."""
+        if service.metadata.deletion_timestamp is not None:
+            return Sliced({})
+        if not has_derived_endpoints(service):
+            return Sliced(compile_mirrors(service, known, slices))
+        pods = index.select(service.spec.selector)
+        inputs = (service, pods, slices, known, topology)
+        before = self._made.get(service.key)
+        if before is not None and is_same(before[0], inputs):
+            return before[1]
+        made = _compile_service(service, pods, slices, known, topology)
+        self._made[service.key] = (inputs, made)
+        return made
+
+
+def _orphans(context: Context) -> Iterator[tuple[str, Write]]:
+    """Rule 4: removals of what deleted Services leave behind."""
+    snapshot, memo = context.snapshot, context.memo
+    legacy, services = snapshot.all(Endpoints), snapshot.all(Service)
+    for key in sorted(legacy.keys() - services.keys()):
+        old = legacy[key]
+        yield from remove_mirrors(snapshot.slices_by_service.get(key, ()))
+        if old.metadata.labels.get(LEGACY_LABEL) == LEGACY_MANAGER:
             name = f"endpoints/Endpoints/{key}"
             make_removal = partial(Remove, Origin(old.ref), old.ref, "v1", old.metadata.uid)
-            writes[name] = memo.unit(f"write/{name}", (old,), make_removal)
+            yield name, memo.unit(f"write/{name}", (old,), make_removal)
 
 
 def _compile_service(

@@ -96,8 +96,12 @@ class _Pool:
 
 
 def _balanced(context: Context) -> list[Service]:
-    services = context.snapshot.all(Service).values()
-    return [s for s in services if s.spec.type == "LoadBalancer" and s.metadata.deletion_timestamp is None]
+    services = context.snapshot.all(Service)
+    return context.memo.unit("balanced", (services,), lambda: [s for s in services.values() if _is_balanced(s)])
+
+
+def _is_balanced(service: Service) -> bool:
+    return service.spec.type == "LoadBalancer" and service.metadata.deletion_timestamp is None
 
 
 def _age(service: Service) -> tuple[float, str]:

@@ -25,7 +25,7 @@ class Memo:
         """
         self._used.add(key)
         known = self._units.get(key)
-        if known is not None and len(known[0]) == len(inputs) and all(map(_same, known[0], inputs)):
+        if known is not None and len(known[0]) == len(inputs) and all(map(is_same, known[0], inputs)):
             return cast(T, known[1])
         made = make()
         if known is not None and known[1] == made:
@@ -45,9 +45,10 @@ class Memo:
         self._used = set()
 
 
-def _same(old: Any, new: Any) -> bool:
+def is_same(old: Any, new: Any) -> bool:
+    """Whether an input is the one of last time (see :class:`Memo`)."""
     if old is new:
         return True
     if isinstance(old, tuple) and isinstance(new, tuple):
-        return len(old) == len(new) and all(map(_same, old, new))
+        return len(old) == len(new) and all(map(is_same, old, new))
     return isinstance(old, str | int | float | None) and type(old) is type(new) and old == new

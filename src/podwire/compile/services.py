@@ -17,12 +17,16 @@ from typing import cast
 from podwire.base import Cidr, FieldPath, Finding, Origin, Protocol, Ref
 from podwire.compile.context import Context, Piece
 from podwire.compile.kubeproxy import compile_proxy
+from podwire.compile.touched import ServiceTable
 from podwire.kube import EndpointSlice, Node, Service
 from podwire.kube import ServicePort as KubeServicePort
 from podwire.plan import Endpoint, ServiceNode, ServicePlan, ServicePort
+from podwire.snapshot import Snapshot
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 API_SERVICE = "default/kubernetes"
+Compiled = tuple[tuple[ServicePort, ...], tuple[Finding, ...]]
+NOTHING: Compiled = ((), ())
 OTHER_PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
 DELETION_TAINT = "ToBeDeletedByClusterAutoscaler"
 SOURCE_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
@@ -31,18 +35,10 @@ DEFAULT_AFFINITY_SECONDS = 10800
 
 def compile_services(context: Context) -> Piece:
     """The Service plan and findings on endpoints that are refused."""
-    snapshot, memo = context.snapshot, context.memo
-    ports: dict[str, ServicePort] = {}
-    findings: list[Finding] = []
-    api = _api_addresses(context)
-    for key, service in snapshot.all(Service).items():
-        if not is_proxied(service):
-            continue
-        slices = snapshot.slices_by_service.get(key, ())
-        inputs = (service, slices, api)
-        units, found = memo.unit(f"service/{key}", inputs, partial(_compile_service, service, slices, api))
-        findings.extend(found)
-        ports.update((unit.key, unit) for unit in units)
+    snapshot = context.snapshot
+    known = context.memo.unit("service-ports", (), _Ports)
+    known.update(snapshot, _api_addresses(context))
+    ports, findings = known.ports, [f for found in known.findings.values() for f in found]
     settings, configured = snapshot.settings, compile_proxy(context)
     plan = ServicePlan(
         ports=ports,
@@ -52,6 +48,31 @@ def compile_services(context: Context) -> Piece:
         proxy=configured.settings,
     )
     return Piece(services=plan, findings=(*findings, *configured.findings))
+
+
+class _Ports:
+    """Units and findings of all Services, from compile to compile. What was handed out never changes."""
+
+    def __init__(self) -> None:
+        self.ports: dict[str, ServicePort] = {}
+        self.findings: dict[str, tuple[Finding, ...]] = {}
+        self._table: ServiceTable[Compiled] = ServiceTable()
+
+    def update(self, snapshot: Snapshot, api: tuple[str, ...]) -> None:
+        before = self._table.results
+        after = self._table.update(snapshot, (api,), partial(_compile_service, api))
+        if not self._table.changed:
+            return
+        gone = {u.key for key in self._table.changed for u in before.get(key, NOTHING)[0]}
+        new = {u.key: u for key in self._table.changed for u in after.get(key, NOTHING)[0]}
+        if gone == new.keys():
+            self.ports = {**self.ports, **new}
+        else:
+            self.ports = {u.key: u for units, _ in after.values() for u in units}
+        for key in self._table.changed:
+            self.findings.pop(key, None)
+            if found := after.get(key, NOTHING)[1]:
+                self.findings[key] = found
 
 
 def is_proxied(service: Service) -> bool:
@@ -81,9 +102,9 @@ def _compile_node(node: Node) -> ServiceNode:
     )
 
 
-def _compile_service(
-    service: Service, slices: Sequence[EndpointSlice], api: tuple[str, ...]
-) -> tuple[tuple[ServicePort, ...], tuple[Finding, ...]]:
+def _compile_service(api: tuple[str, ...], service: Service, slices: Sequence[EndpointSlice]) -> Compiled:
+    if not is_proxied(service):
+        return NOTHING
     findings: list[Finding] = []
     units = tuple(
         _compile_port(service, index, port, tuple(_endpoints(port, slices, findings)))

@@ -7,6 +7,7 @@ Rules:
 2. Kind tables are copied on the first change after a snapshot, so a snapshot never sees later changes.
 3. Tables are in key order: equal input gives equal snapshots, whatever the order of arrival. Replacing and removing
    keep the order, so a table is sorted again only after a new key.
+4. Which Services changed, or their endpoints, is told to the next snapshot: a compile costs what changed.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,8 @@ from podwire.snapshot.settings import Settings
 from podwire.snapshot.slices import SliceIndex
 from podwire.snapshot.snapshot import Lineage, Snapshot
 
-KEPT_EVENTS = 256
+KEEP_EVENTS_SECONDS = 60.0
+"""How long an observed event is kept: long enough for it to be written, whatever the burst."""
 
 
 class SnapshotBuilder:
@@ -35,7 +37,6 @@ class SnapshotBuilder:
         self._unordered: set[str] = set()
         self._broken: dict[Ref, Finding] = {}
         self._facts = Facts()
-        self._unsorted: set[str] = set()
         self._slices = SliceIndex()
         self._touched: set[str] = set()
         self._version = 0
@@ -55,9 +56,11 @@ class SnapshotBuilder:
             self.remove(kind, ref.key)
             return
         table = self._writable(kind)
-        if ref.key not in table:
+        old = table.get(ref.key)
+        if old is None:
             self._unordered.add(kind)
         table[ref.key] = parsed
+        self._touch(kind, ref.key, old, parsed)
 
     def remove(self, kind: str, key: str) -> None:
         """Forget one object (``namespace/name``)."""
@@ -86,7 +89,7 @@ class SnapshotBuilder:
                     return False
                 self._facts = msgspec.structs.replace(old, planes={**old.planes, key: fact})
             case EventFact():
-                self._facts = msgspec.structs.replace(old, events=(*old.events, fact)[-KEPT_EVENTS:])
+                self._facts = msgspec.structs.replace(old, events=(*old.events, fact))
         return True
 
     def forget_pod(self, uid: str) -> None:
@@ -99,7 +102,11 @@ class SnapshotBuilder:
         return tuple(self._broken[ref] for ref in sorted(self._broken))
 
     def snapshot(self, now: float) -> Snapshot:
-        """The current instant."""
+        """The current instant. Observed events older than :data:`KEEP_EVENTS_SECONDS` are forgotten."""
+        events = self._facts.events
+        if events and events[0].at < now - KEEP_EVENTS_SECONDS:
+            kept = tuple(event for event in events if event.at >= now - KEEP_EVENTS_SECONDS)
+            self._facts = msgspec.structs.replace(self._facts, events=kept)
         tables: dict[str, Mapping[str, KubeObject]] = {}
         for kind, table in self._tables.items():
             if kind not in self._shared:
@@ -108,7 +115,18 @@ class SnapshotBuilder:
                     self._unordered.discard(kind)
                 self._shared.add(kind)
             tables[kind] = table
-        return Snapshot(tables, facts=self._facts, settings=self.settings, now=now)
+        made = Snapshot(tables, facts=self._facts, settings=self.settings, now=now)
+        lineage = Lineage(self._version + 1, self._version, frozenset(self._touched))
+        made.share(lineage, self._slices.share())
+        self._version, self._touched = lineage.version, set()
+        return made
+
+    def _touch(self, kind: str, key: str, old: KubeObject | None, new: KubeObject | None) -> None:
+        """Rule 4."""
+        if kind in ("Service", "Endpoints"):
+            self._touched.add(key)
+        elif kind == "EndpointSlice":
+            self._touched |= self._slices.replace(cast(EndpointSlice | None, old), cast(EndpointSlice | None, new))
 
     def _writable(self, kind: str) -> dict[str, KubeObject]:
         if kind in self._shared:

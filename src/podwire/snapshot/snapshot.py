@@ -5,6 +5,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TypeVar, cast
 
+import msgspec
+
 from podwire.base import Ref
 from podwire.kube import EndpointSlice, KubeObject, Namespace, NetworkPolicy, Node, Pod, Service
 from podwire.plan import Facts
@@ -12,6 +14,18 @@ from podwire.snapshot.settings import Settings
 
 T = TypeVar("T", bound=KubeObject)
 _EMPTY: Mapping[str, KubeObject] = MappingProxyType({})
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """What a snapshot shares with the one before it, by the same builder.
+
+    ``touched_services`` are the keys of Services that changed or whose EndpointSlices or Endpoints did since
+    ``before``. Versions of one builder grow; 0 is no version.
+    """
+
+    version: int = 0
+    before: int = 0
+    touched_services: frozenset[str] = frozenset()
 
 
 class Snapshot:
@@ -28,6 +42,7 @@ class Snapshot:
         self.facts = facts
         self.settings = settings
         self.now = now
+        self.lineage = Lineage()
 
     def all(self, kind: type[T]) -> Mapping[str, T]:
         """Every object of a kind, in key order."""
@@ -61,14 +76,19 @@ class Snapshot:
         """NetworkPolicies of each namespace, by name."""
         return _grouped(self.all(NetworkPolicy))
 
+    def share(self, lineage: Lineage, slices: Mapping[str, tuple[EndpointSlice, ...]]) -> None:
+        """Take over from the builder what it keeps up to date change by change."""
+        self.lineage = lineage
+        self.__dict__["slices_by_service"] = slices
+
     @cached_property
     def slices_by_service(self) -> Mapping[str, tuple[EndpointSlice, ...]]:
         """EndpointSlices of each Service (``namespace/name``), by slice name."""
         found: dict[str, list[EndpointSlice]] = {}
         for part in self.all(EndpointSlice).values():
-            service = part.metadata.labels.get("kubernetes.io/service-name")
+            service = service_of(part)
             if service:
-                found.setdefault(f"{part.metadata.namespace}/{service}", []).append(part)
+                found.setdefault(service, []).append(part)
         return {key: tuple(parts) for key, parts in found.items()}
 
     @cached_property
@@ -90,6 +110,12 @@ class Snapshot:
     def nodes(self) -> Mapping[str, Node]:
         """Nodes by name."""
         return self.all(Node)
+
+
+def service_of(part: EndpointSlice) -> str:
+    """Key of the Service a slice belongs to; empty for none."""
+    name = part.metadata.labels.get("kubernetes.io/service-name")
+    return f"{part.metadata.namespace}/{name}" if name else ""
 
 
 def _grouped(objects: Mapping[str, T]) -> Mapping[str, tuple[T, ...]]:
