@@ -26,6 +26,7 @@ class Kinds:
         """The rows of ``podwire.kube``, unless others are given."""
         self._rows: list[Kind] = []
         self._meanings: dict[str, Meaning] = {}
+        self._shared: dict[tuple[str, str], Meaning] = {}
         self._paths: dict[tuple[str, str, str], Kind] = {}
         self._types: dict[tuple[str, str], Kind] = {}
         self._stored: dict[str, Kind] = {}
@@ -71,7 +72,8 @@ class Kinds:
 
     def meaning(self, kind: Kind) -> Meaning:
         """What the kind's JSON means."""
-        return self._meanings.get(kind.stored, BUILT_IN)
+        shared = self._shared.get((kind.api_version, kind.name))
+        return shared or self._meanings.get(kind.stored, BUILT_IN)
 
     def add(self, rows: Iterable[Kind], meaning: Meaning) -> None:
         """Serve the rows of one dynamic kind (all its versions, the stored one first) from now on.
@@ -82,6 +84,11 @@ class Kinds:
         (storage,) = {row.storage for row in added}
         self._meanings[storage] = meaning
         self._replace([*(row for row in self._rows if row.stored != storage), *added])
+
+    def share(self, row: Kind, meaning: Meaning) -> None:
+        """Serve objects that another row stores under a second group (``row.storage`` names the first)."""
+        self._shared[row.api_version, row.name] = meaning
+        self._replace([*self._rows, row])
 
     def remove(self, storage: str) -> None:
         """Stop serving a dynamic kind. Raises :class:`KeyError`."""

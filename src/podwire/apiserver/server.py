@@ -29,6 +29,7 @@ from podwire.apiserver.events import expire_events
 from podwire.apiserver.history import EventType, Feed
 from podwire.apiserver.kinds import Kinds
 from podwire.apiserver.kubeconfig import Kubeconfig
+from podwire.apiserver.newevents import NEW_EVENT, NewEvents
 from podwire.apiserver.objects import Objects, key_of
 from podwire.apiserver.pki import Pki
 from podwire.apiserver.rbac import Authorizer
@@ -127,7 +128,7 @@ class ApiServer:
 
     async def _serve(self, pki: Pki | None) -> None:
         allocator = Allocator(self.settings.service_cidr, self._chance.pick)
-        objects = Objects(self.store, allocator, Kinds((*KINDS.values(), *REVIEWS)))
+        objects = Objects(self.store, allocator, self._kinds())
         self.verbs = Verbs(objects, self._chance, root_certificate=pki.ca.read_text() if pki else "")
         self.authorizer = Authorizer(objects, always=self.settings.authorization == "AlwaysAllow")
         Definitions(objects, self.verbs.reaper, self._chance.now)
@@ -260,6 +261,11 @@ class ApiServer:
             self.port = self._sockets[0].sockets[0].getsockname()[1]
         app.address = f"{self.settings.addresses[0]}:{self.port}"
         self._save_port()
+
+    def _kinds(self) -> Kinds:
+        kinds = Kinds((*KINDS.values(), *REVIEWS))
+        kinds.share(NEW_EVENT, NewEvents())
+        return kinds
 
     def _gate(self, pki: Pki) -> "Gate":
         from podwire.apiserver.auth import Authenticator

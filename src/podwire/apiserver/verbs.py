@@ -136,6 +136,8 @@ class Verbs:
         applied = content_type == APPLY
         if current is None and not (applied and not subresource):
             raise not_found(kind, name)
+        if current is not None:
+            current = self.objects.kinds.meaning(kind).present(kind, current)
         value = apply_patch(
             self.objects.kinds.meaning(kind).patch_kind(kind),
             content_type,
