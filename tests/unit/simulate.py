@@ -11,7 +11,7 @@ from podwire.kube.defaults import default_object
 from podwire.kube.jobs import identify_job
 from podwire.plan import Bind, ContainerFact, Create, Merge, NodeFact, PlaneFact, Plans, PodFact, Remove, Replace, Write
 from podwire.plan.node import Pod as PodUnit
-from podwire.snapshot import Settings, Snapshot, SnapshotBuilder
+from podwire.snapshot import Owned, Settings, Snapshot, SnapshotBuilder
 
 Json = dict[str, Any]
 START = 1_800_000_000.0
@@ -218,6 +218,11 @@ class World:
 
     def pods(self) -> list[str]:
         return [p["metadata"]["name"] for p in self.all("Pod")]
+
+
+def quiet(*, nodes: int = 2) -> World:
+    """A world in which nothing wakes the loop to write Events."""
+    return World(Settings(planes=False, owned=Owned(events=False)), nodes=nodes)
 
 
 def merge(target: Json, patch: Json) -> None:

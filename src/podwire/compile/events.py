@@ -17,6 +17,7 @@ import msgspec
 
 from podwire.base import NOWHERE, Origin, Ref
 from podwire.compile.context import Context
+from podwire.compile.deeds import deeds_of
 from podwire.compile.names import child_name
 from podwire.compile.statuses import api_version_of, format_time, parse_time
 from podwire.compile.topology import Said
@@ -47,17 +48,20 @@ class _Said(msgspec.Struct, frozen=True):
 
 
 def next_event_at(context: Context) -> float | None:
-    """When the next observed fact is due to be written (rule 3)."""
+    """When the next fact is due to be written (rule 3)."""
     now = context.snapshot.now
-    return min(
-        (f.at + DELAY_SECONDS for f in context.snapshot.facts.events if f.at + DELAY_SECONDS > now), default=None
-    )
+    return min((f.at + DELAY_SECONDS for f in _facts(context) if f.at + DELAY_SECONDS > now), default=None)
+
+
+def _facts(context: Context) -> tuple[EventFact, ...]:
+    """What drivers observed and what controllers did."""
+    return (*context.snapshot.facts.events, *deeds_of(context).facts)
 
 
 def compile_events(context: Context) -> Iterator[tuple[str, Write]]:
     """Events for observed facts that are due, and for the findings of earlier passes."""
     due = context.snapshot.now - DELAY_SECONDS
-    facts = tuple(fact for fact in context.snapshot.facts.events if fact.at <= due)
+    facts = tuple(fact for fact in _facts(context) if fact.at <= due)
     horizon = context.snapshot.now - KEEP_SECONDS
     said = context.memo.unit("event-facts", (facts, int(horizon // 60)), partial(_group, facts, horizon))
     for item in said:

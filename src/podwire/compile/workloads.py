@@ -5,14 +5,14 @@ Rules:
 1. Controllers look at pods themselves, not at the status another controller wrote: one step fewer to converge.
 2. Every write is a unit of the memo, so a time inside it does not change while it is under way.
 3. Which objects are written is decided by ``settings.owned``: ``workloads`` and ``scheduling``.
-
-Not here: adoption of pods without owner.
 """
 
 from functools import partial
 
 from podwire.base import Finding
 from podwire.compile.context import Context, Piece
+from podwire.compile.deeds import deeds_of
+from podwire.compile.workloads_adoption import compile_adoption
 from podwire.compile.workloads_budgets import compile_budgets
 from podwire.compile.workloads_daemonsets import compile_daemon_set
 from podwire.compile.workloads_deployments import compile_deployment
@@ -38,6 +38,8 @@ def compile_workloads(context: Context) -> Piece:
         piece = compile_scheduling(context)
         writes.update(piece.writes)
         findings.extend(piece.findings)
+    if owned.events:
+        deeds_of(context).note(context, writes)
     return Piece(writes=writes, findings=tuple(findings), wake_at=min(wakes, default=None))
 
 
@@ -71,6 +73,7 @@ def _controllers(context: Context, writes: dict[str, Write], findings: list[Find
             wakes.append(wake_at)
     writes.update(release_orphans(context))
     _cron_jobs(context, writes, wakes)
+    writes.update(compile_adoption(context))
     for compile_part in (compile_evictions, compile_budgets):
         made, wake_at = compile_part(context)
         writes.update(made)

@@ -3,7 +3,7 @@
 Rules:
 
 1. OrderedReady makes one step at a time and waits for every lower ordinal to be available; Parallel does not wait.
-2. An update replaces one pod at a time, highest ordinal first, down to ``partition``.
+2. An update replaces ``maxUnavailable`` pods at a time (default 1), highest ordinal first, down to ``partition``.
 3. Below the partition a missing pod is made again from the ControllerRevision of the current revision; when that was
    deleted the new template is used, with a finding (PW6021).
 
@@ -22,6 +22,7 @@ from podwire.compile.names import content_of, suffix_of
 from podwire.compile.statuses import merge_status
 from podwire.compile.workloads_history import REVISION_LABEL, compile_history, template_of
 from podwire.compile.workloads_pods import available_at, create_pod, removal_key
+from podwire.compile.workloads_rollout import resolve_share
 from podwire.kube import Pod, PodSpec, PodTemplateSpec, StatefulSet
 from podwire.kube.pods import Volume
 from podwire.plan import Remove, Write
@@ -55,6 +56,13 @@ class _Work(msgspec.Struct, frozen=True):
     def partition(self) -> int:
         rolling = self.value.spec.update_strategy.rolling_update
         return rolling.partition or 0 if rolling else 0
+
+    @property
+    def max_unavailable(self) -> int:
+        """How many pods may be missing while the template changes, at least one."""
+        rolling = self.value.spec.update_strategy.rolling_update
+        written = rolling.max_unavailable if rolling else None
+        return max(1, resolve_share(1 if written is None else written, len(self.ordinals), up=False))
 
     def is_healthy(self, pod: Pod) -> bool:
         since = self.available_since(pod)
@@ -127,15 +135,16 @@ def _steps(work: _Work, findings: list[Finding]) -> Iterator[_Step]:
 def _updates(work: _Work) -> Iterator[_Step]:
     if work.value.spec.update_strategy.type == "OnDelete":
         return
+    budget = work.max_unavailable
     for ordinal in reversed(work.ordinals):
         pod = work.pods.get(ordinal)
-        if pod is None or ordinal < work.partition:
+        if ordinal < work.partition or budget <= 0:
             return
-        if _revision(pod) != work.update and pod.metadata.deletion_timestamp is None:
+        if pod is not None and _revision(pod) != work.update and pod.metadata.deletion_timestamp is None:
             yield _removal(work, pod, "spec.template")
-            return
-        if not work.is_healthy(pod):
-            return
+            budget -= 1
+        elif pod is None or not work.is_healthy(pod):
+            budget -= 1
 
 
 def _revision(pod: Pod) -> str:

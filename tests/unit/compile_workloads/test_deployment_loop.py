@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.unit.simulate import World, deployment, template
+from tests.unit.simulate import World, deployment, quiet, template
 
 
 def ready(world: World, name: str) -> tuple[int, int, int]:
@@ -89,7 +89,7 @@ def test_a_rolling_update_keeps_the_minimum_available() -> None:
 
 
 def test_a_roll_to_pods_that_never_become_ready_stops_and_reports_the_deadline() -> None:
-    world = World()
+    world = quiet()
     world.apply(deployment("web", 4, progressDeadlineSeconds=60))
     world.settle()
     old = set(world.pods())
@@ -181,7 +181,7 @@ def test_a_resize_in_the_middle_of_a_roll_is_proportional() -> None:
 
 
 def test_min_ready_seconds_make_a_pod_available_by_time_alone() -> None:
-    world = World()
+    world = quiet()
     world.apply(deployment("web", 1, minReadySeconds=10))
     world.settle()
     assert ready(world, "web") == (1, 1, 0)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.unit.simulate import START, World, daemon_set, deployment, pod, stamp
+from tests.unit.simulate import START, World, daemon_set, deployment, pod, quiet, stamp
 
 Json = dict[str, Any]
 TAINT = {"key": "gone", "value": "soon", "effect": "NoExecute"}
@@ -14,7 +14,7 @@ def wake(world: World) -> float:
 
 
 def test_a_no_execute_taint_sends_pods_away_at_once() -> None:
-    world = World(nodes=1)
+    world = quiet(nodes=1)
     world.apply(pod("plain"))
     world.apply(pod("able", tolerations=[{"key": "gone", "operator": "Exists"}]))
     world.settle()
@@ -24,7 +24,7 @@ def test_a_no_execute_taint_sends_pods_away_at_once() -> None:
 
 
 def test_a_toleration_for_a_time_ends() -> None:
-    world = World(nodes=1)
+    world = quiet(nodes=1)
     stay = {"key": "gone", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}
     world.apply(pod("p", tolerations=[stay]))
     world.settle()
@@ -37,7 +37,7 @@ def test_a_toleration_for_a_time_ends() -> None:
 
 
 def test_without_time_added_the_time_counts_from_when_it_was_seen() -> None:
-    world = World(nodes=1)
+    world = quiet(nodes=1)
     stay = {"key": "gone", "operator": "Exists", "tolerationSeconds": 60}
     world.apply(pod("p", tolerations=[stay]))
     world.settle()
@@ -49,7 +49,7 @@ def test_without_time_added_the_time_counts_from_when_it_was_seen() -> None:
 
 
 def test_pods_leave_a_node_that_is_not_ready_after_five_minutes_but_daemons_stay() -> None:
-    world = World(nodes=1)
+    world = quiet(nodes=1)
     world.apply(pod("p"))
     world.apply(daemon_set("agent"))
     world.settle()
@@ -67,7 +67,7 @@ def test_pods_leave_a_node_that_is_not_ready_after_five_minutes_but_daemons_stay
 
 
 def test_pods_of_a_node_that_is_gone_are_collected() -> None:
-    world = World(nodes=1)
+    world = quiet(nodes=1)
     world.apply(pod("p", nodeName="node-7"))
     world.settle()
     assert world.pods() == ["p"] and wake(world) == START + 40
@@ -101,7 +101,7 @@ def test_budgets_count_what_may_go() -> None:
         ({"maxUnavailable": "30%"}, (1, 3, 2, 3)),
         ({"minAvailable": 5}, (0, 3, 5, 3)),
     ):
-        world = World()
+        world = quiet()
         world.apply(deployment("web", 3))
         world.apply(budget(**spec))
         world.settle()
@@ -109,7 +109,7 @@ def test_budgets_count_what_may_go() -> None:
 
 
 def test_an_unready_pod_uses_the_budget_up() -> None:
-    world = World()
+    world = quiet()
     world.apply(deployment("web", 3))
     world.apply(budget(maxUnavailable=1))
     world.settle()
@@ -120,7 +120,7 @@ def test_an_unready_pod_uses_the_budget_up() -> None:
 
 
 def test_a_noted_eviction_counts_until_the_pod_is_gone_or_two_minutes_passed() -> None:
-    world = World()
+    world = quiet()
     world.apply(deployment("web", 3))
     world.apply(budget(maxUnavailable=1))
     world.settle()
@@ -135,7 +135,7 @@ def test_a_noted_eviction_counts_until_the_pod_is_gone_or_two_minutes_passed() -
 
 
 def test_a_pod_without_controller_makes_percentages_unknown() -> None:
-    world = World()
+    world = quiet()
     value = pod("bare")
     value["metadata"]["labels"] = {"app": "web"}
     world.apply(value)

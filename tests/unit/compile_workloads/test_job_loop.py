@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.simulate import START, World, job
+from tests.unit.simulate import START, World, job, quiet
 
 from podwire.compile.workloads_job_status import format_indexes, parse_indexes
 
@@ -38,7 +38,7 @@ def until_ended(world: World, name: str = "x") -> None:
 
 
 def test_a_job_runs_its_pod_and_completes() -> None:
-    world = World()
+    world = quiet()
     world.apply(job("x"))
     world.settle()
     assert (status(world)["active"], status(world)["ready"]) == (1, 1)
@@ -56,7 +56,7 @@ def test_a_job_runs_its_pod_and_completes() -> None:
 
 
 def test_parallelism_bounds_what_runs_and_completions_what_is_started() -> None:
-    world = World()
+    world = quiet()
     world.apply(job("x", completions=5, parallelism=2))
     world.settle()
     assert len(world.pods()) == 2
@@ -66,7 +66,7 @@ def test_parallelism_bounds_what_runs_and_completions_what_is_started() -> None:
 
 
 def test_a_work_queue_ends_with_its_first_success_when_all_are_done() -> None:
-    world = World()
+    world = quiet()
     world.apply(job("x", parallelism=3))
     world.settle()
     first = world.pods()[0]
@@ -79,7 +79,7 @@ def test_a_work_queue_ends_with_its_first_success_when_all_are_done() -> None:
 
 
 def test_failures_back_off_and_end_at_the_limit() -> None:
-    world = World()
+    world = quiet()
     world.exits = lambda name: 3
     world.apply(job("x", backoffLimit=2))
     world.settle()
@@ -93,7 +93,7 @@ def test_failures_back_off_and_end_at_the_limit() -> None:
 
 
 def test_a_deleted_pod_counts_as_failed_and_is_replaced() -> None:
-    world = World()
+    world = quiet()
     world.apply(job("x"))
     world.settle()
     world.delete("Pod", world.pods()[0])
@@ -102,7 +102,7 @@ def test_a_deleted_pod_counts_as_failed_and_is_replaced() -> None:
 
 
 def test_the_deadline_ends_everything() -> None:
-    world = World()
+    world = quiet()
     world.apply(job("x", activeDeadlineSeconds=30, completions=2, parallelism=2))
     world.settle()
     assert world.compiled is not None and world.compiled.wake_at == START + 30
@@ -112,7 +112,7 @@ def test_the_deadline_ends_everything() -> None:
 
 
 def test_a_finished_job_goes_after_its_time_to_live() -> None:
-    world = World()
+    world = quiet()
     world.exits = lambda name: 0
     world.apply(job("x", ttlSecondsAfterFinished=60))
     world.settle()
@@ -122,7 +122,7 @@ def test_a_finished_job_goes_after_its_time_to_live() -> None:
 
 
 def test_suspending_takes_the_pods_without_counting_them() -> None:
-    world = World()
+    world = quiet()
     world.apply(job("x", completions=3, parallelism=3))
     world.settle()
     world.edit("Job", "x", lambda j: j["spec"].update(suspend=True))
@@ -136,7 +136,7 @@ def test_suspending_takes_the_pods_without_counting_them() -> None:
 
 
 def test_lower_parallelism_takes_pods_without_counting_them() -> None:
-    world = World()
+    world = quiet()
     world.apply(job("x", completions=9, parallelism=5))
     world.settle()
     world.edit("Job", "x", lambda j: j["spec"].update(parallelism=2))
@@ -145,7 +145,7 @@ def test_lower_parallelism_takes_pods_without_counting_them() -> None:
 
 
 def test_every_index_runs_once_and_again_when_it_failed() -> None:
-    world = World()
+    world = quiet()
     world.exits = lambda name: 1 if name.startswith("x-1-") else 0
     world.apply(job("x", completions=4, parallelism=4, completionMode="Indexed", backoffLimit=1))
     world.settle()
@@ -163,7 +163,7 @@ def test_every_index_runs_once_and_again_when_it_failed() -> None:
     ("action", "failed", "reason"), [("FailJob", 1, "PodFailurePolicy"), ("Ignore", 0, ""), ("Count", 1, "")]
 )
 def test_failure_policies(action: str, failed: int, reason: str) -> None:
-    world = World()
+    world = quiet()
     world.exits = lambda name: 42
     rule = {"action": action, "onExitCodes": {"operator": "In", "values": [42]}}
     world.apply(job("x", podFailurePolicy={"rules": [rule]}))
@@ -173,7 +173,7 @@ def test_failure_policies(action: str, failed: int, reason: str) -> None:
 
 
 def test_deleting_a_job_leaves_no_pod_behind() -> None:
-    world = World()
+    world = quiet()
     world.apply(job("x", completions=2, parallelism=2))
     world.settle()
     world.delete("Job", "x")
@@ -184,7 +184,7 @@ def test_deleting_a_job_leaves_no_pod_behind() -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**32), st.booleans())
 def test_jobs_end_with_the_right_counts(completions: int, parallelism: int, seed: int, indexed: bool) -> None:
-    world, dice = World(), random.Random(seed)
+    world, dice = quiet(), random.Random(seed)
     fates: dict[str, int] = {}
     world.exits = lambda name: fates.setdefault(name, dice.choice([0, 0, 1]))
     mode = "Indexed" if indexed else "NonIndexed"
@@ -220,7 +220,7 @@ def advance(world: World, times: int = 1) -> None:
 
 
 def test_a_cron_job_starts_a_job_when_its_time_comes() -> None:
-    world = World()
+    world = quiet()
     world.apply(cron())
     world.settle()
     assert jobs(world) == []
@@ -240,7 +240,7 @@ def test_a_cron_job_starts_a_job_when_its_time_comes() -> None:
 
 def test_forbid_waits_replace_replaces_allow_adds() -> None:
     for policy, running in (("Forbid", 1), ("Replace", 1), ("Allow", 3)):
-        world = World()
+        world = quiet()
         world.apply(cron(concurrencyPolicy=policy))
         world.settle()
         advance(world, 3)
@@ -251,7 +251,7 @@ def test_forbid_waits_replace_replaces_allow_adds() -> None:
 
 def test_only_the_latest_missed_time_is_made_up_and_none_beyond_the_deadline() -> None:
     for deadline, expected in ((None, 1), (400, 1), (10, 0)):
-        world = World()
+        world = quiet()
         world.apply(cron(startingDeadlineSeconds=deadline) if deadline else cron())
         world.settle()
         wait(world, 3 * 3600 + 60)
@@ -259,7 +259,7 @@ def test_only_the_latest_missed_time_is_made_up_and_none_beyond_the_deadline() -
 
 
 def test_a_suspended_cron_job_starts_nothing() -> None:
-    world = World()
+    world = quiet()
     world.apply(cron(suspend=True))
     world.settle()
     wait(world, 3600)
@@ -267,7 +267,7 @@ def test_a_suspended_cron_job_starts_nothing() -> None:
 
 
 def test_history_limits_keep_the_newest() -> None:
-    world = World()
+    world = quiet()
     world.exits = lambda name: 0
     world.apply(cron(successfulJobsHistoryLimit=2))
     world.settle()
@@ -277,7 +277,7 @@ def test_history_limits_keep_the_newest() -> None:
 
 
 def test_intervals() -> None:
-    world = World()
+    world = quiet()
     world.apply(cron(schedule="@every 90s"))
     world.settle()
     advance(world, 2)
