@@ -5,6 +5,7 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -94,9 +95,9 @@ def ping(world: World, place: str, address: str) -> bool:
 class Facts:
     """A driver and its last facts."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, established: Literal["cut", "keep"] = "cut") -> None:
         self.by_key: dict[str, Fact] = {}
-        self.driver = NftDriver(self.by_key.__setitem__, cluster=world.cluster)
+        self.driver = NftDriver(self.by_key.__setitem__, cluster=world.cluster, established=established)
 
 
 @in_loop
@@ -194,7 +195,7 @@ async def test_rules_see_the_target_port(world: World) -> None:
 @in_loop
 async def test_live_flows_stay_and_new_ones_obey(world: World) -> None:
     """N14, N19 in mode keep; removal of the policy opens again."""
-    facts = Facts(world)
+    facts = Facts(world, "keep")
     a1 = world.address("a1")
     try:
         await facts.driver.apply(world.plan(policy=NO_POLICY))
@@ -208,6 +209,39 @@ async def test_live_flows_stay_and_new_ones_obey(world: World) -> None:
         assert outcomes(world, Probe("b1", a1, 80)) == ["drop"]
         await facts.driver.apply(world.plan(policy=policy(world, {})))
         assert outcomes(world, Probe("b1", a1, 80)) == ["a1"]
+    finally:
+        await facts.driver.close()
+
+
+@in_loop
+async def test_a_changed_policy_cuts_what_it_forbids_and_nothing_else(world: World) -> None:
+    """N19 in mode cut: TCP and UDP, whoever sends first; the allowed connection goes on; allowing again heals UDP."""
+    facts = Facts(world)
+    a1 = world.address("a1")
+    friend = {"a1": {RuleKey("ingress", number_of("a2"), 0): ALLOW_IN}}
+    try:
+        await facts.driver.apply(world.plan(policy=NO_POLICY))
+        with world.socket("b1") as flow, world.socket("a2") as kept, world.socket("b1", socket.SOCK_DGRAM) as udp:
+            for each in (flow, kept, udp):
+                each.settimeout(5)
+                each.connect((a1, 80))
+            assert flow.recv(100).startswith(b"a1 ") and kept.recv(100).startswith(b"a1 ")
+            udp.send(b"hello")
+            assert udp.recv(100).startswith(b"a1 ")
+            await facts.driver.apply(world.plan(policy=policy(world, {"a1": ("ingress",)}, friend)))
+            udp.send(b"hello")
+            udp.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                udp.recv(100)
+            flow.send(b"still there?")
+            with pytest.raises(ConnectionResetError):
+                flow.recv(100)
+            kept.send(b"still there?")
+            assert kept.recv(100) == b"a1 again"
+            await facts.driver.apply(world.plan(policy=policy(world, {})))
+            udp.settimeout(5)
+            udp.send(b"hello")
+            assert udp.recv(100).startswith(b"a1 ")
     finally:
         await facts.driver.close()
 

@@ -62,7 +62,7 @@ async def drive_packets(
     stack.push_async_callback(dns.close)
     runtime = NodeRuntime(engine.report, state_dir=home.path, tokens=tokens)
     stack.push_async_callback(runtime.close)
-    nft = NftDriver(engine.report, cluster=settings.cluster, run_dir=home.run)
+    nft = NftDriver(engine.report, cluster=settings.cluster, run_dir=home.run, established=settings.established)
     stack.push_async_callback(nft.close)
     sync = SyncState()
     health = ProxyHealthDriver(

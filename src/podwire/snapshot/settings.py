@@ -1,5 +1,7 @@
 """What a person chose, as data: defaults are kubeadm's."""
 
+from typing import Literal
+
 import msgspec
 
 from podwire.base import Cidr
@@ -57,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True):
     ingress_proxy: str = "ingress-nginx/ingress-nginx-controller"
     allow_external_ips: bool = False
     """Whether the API server takes Services with new ``externalIPs`` (CVE-2020-8554)."""
+    established: Literal["cut", "keep"] = "cut"
+    """What happens to connections that a changed policy forbids."""
     planes: bool = True
     """False where no packet plane exists (offline, simulated): nothing waits for a plane's confirmation."""
 

@@ -54,6 +54,11 @@ class NodeAgent:
         self._identity: tuple[int, int] | None = None
         self._rejected: dict[tuple[Table, str], tuple[object, str]] = {}
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether tables are in the namespace as it is now."""
+        return self._session is not None and identify_netns(self.netns) == self._identity
+
     def sync(self, tables: NodeTables) -> Outcome:
         """Make the kernel equal to ``tables``.
 

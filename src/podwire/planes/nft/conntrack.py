@@ -63,7 +63,7 @@ def select_stale(flows: Iterable[Flow], ports: Sequence[UdpFlows], node_addresse
 def delete_stale_flows(netns: str, ports: Sequence[UdpFlows], node_addresses: Collection[str]) -> int:
     """Delete stale UDP flows inside ``netns``; how many went. Raises :class:`PodwireError` when the kernel refuses."""
     try:
-        connection = run_in_netns(netns, _open)
+        connection = run_in_netns(netns, open_conntrack)
     except OSError as error:
         raise PodwireError(f"conntrack of {netns} cannot be read: {error}") from error
     with connection:
@@ -76,7 +76,8 @@ def delete_stale_flows(netns: str, ports: Sequence[UdpFlows], node_addresses: Co
     return len(stale)
 
 
-def _open() -> socket.socket:
+def open_conntrack() -> socket.socket:
+    """A blocking netlink socket in the namespace of the calling thread."""
     connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     connection.settimeout(_TIMEOUT_SECONDS)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -98,13 +99,17 @@ def _list_udp(connection: socket.socket) -> list[Flow]:
 
 
 def _delete(connection: socket.socket, flow: Flow) -> None:
-    """A flow that went away by itself meanwhile is success."""
     body = struct.pack("=HH", len(flow.raw) + 4, _TUPLE_ORIG | 0x8000) + flow.raw
-    connection.send(make_message(_DELETE, REQUEST | ACK, body))
-    for kind, answer in split_messages(connection.recv(1 << 16)):
-        code = -struct.unpack_from("=i", answer)[0] if kind == ERROR else 0
+    acknowledged(connection, _DELETE, body)
+
+
+def acknowledged(connection: socket.socket, kind: int, body: bytes) -> None:
+    """Change one entry; an entry that went away by itself meanwhile is success. Raises :class:`OSError`."""
+    connection.send(make_message(kind, REQUEST | ACK, body))
+    for kind_seen, answer in split_messages(connection.recv(1 << 16)):
+        code = -struct.unpack_from("=i", answer)[0] if kind_seen == ERROR else 0
         if code not in (0, 2):  # ENOENT
-            raise OSError(code, "the kernel refused to delete a conntrack entry")
+            raise OSError(code, "the kernel refused to change a conntrack entry")
 
 
 def _parse_flow(attributes: dict[int, bytes]) -> Iterator[Flow]:

@@ -12,10 +12,12 @@ Rules:
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from podwire.base import PodwireError
-from podwire.plan import PlaneFact, PolicyPod, Report, ServicePort, digest, node_netns
+from podwire.plan import PlaneFact, PolicyPlan, PolicyPod, Report, ServicePort, digest, node_netns
 from podwire.planes.nft.agent import NodeAgent, Outcome
+from podwire.planes.nft.cut import Judge, is_stricter_possible, relabel_flows
 from podwire.planes.nft.nftlib import Session, load_library, open_session
 from podwire.planes.nft.render import Renderer
 from podwire.planes.nft.tables import NftPlan, NodeTables
@@ -25,11 +27,15 @@ _RETRY_FIRST_SECONDS = 0.01
 _RETRY_LAST_SECONDS = 0.5
 
 
+Mode = Literal["cut", "keep"]
+
+
 class NftDriver:
     """Executes :class:`NftPlan` in the kernel of this machine (a :class:`podwire.plan.Driver`)."""
 
-    def __init__(self, report: Report, *, cluster: str, run_dir: Path | None = None) -> None:
-        """Nothing is loaded or opened before the first apply. ``run_dir``: where watchers of flows connect."""
+    def __init__(self, report: Report, *, cluster: str, run_dir: Path | None = None, established: Mode = "cut") -> None:
+        """Nothing is loaded or opened before the first apply. ``run_dir``: where watchers of flows connect.
+        ``established``: what happens to connections that a changed policy forbids."""
         self._report = report
         self._cluster = cluster
         self._renderer = Renderer()
@@ -40,6 +46,8 @@ class NftDriver:
         self._retries: dict[str, asyncio.Task[None]] = {}
         self._open: Callable[[str], Session] | None = None
         self._turn = asyncio.Lock()
+        self._established = established
+        self._judged: PolicyPlan | None = None
         self._watch = Watch(report, cluster=cluster, run_dir=run_dir)
 
     async def apply(self, plan: NftPlan) -> None:
@@ -61,6 +69,30 @@ class NftDriver:
                 if error is not None:
                     raise error
             await self._watch.open_ears()
+            await self._judge_established(plan)
+
+    async def _judge_established(self, plan: NftPlan) -> None:
+        """N19. The rules are in force, so nothing forbidden begins while what began before is judged."""
+        before, self._judged = self._judged, plan.policy
+        if self._established == "keep" or before is None or before is plan.policy:
+            return
+        if not await asyncio.to_thread(is_stricter_possible, before, plan.policy):
+            return
+        try:
+            await asyncio.gather(*(self._judge_node(name, plan) for name in self._tables))
+        except BaseException:
+            self._judged = before  # not all were judged: the next apply goes over them again
+            raise
+
+    async def _judge_node(self, name: str, plan: NftPlan) -> None:
+        judge = Judge(plan.policy, node=name, addresses=plan.services.nodes[name].addresses)
+        try:
+            judged = await asyncio.to_thread(relabel_flows, self._agents[name].netns, judge)
+        except PodwireError as error:
+            if self._agents[name].is_attached:
+                raise PodwireError(f"a forbidden connection may go on: {error}") from error
+            return
+        self._watch.take_cut(name, judged)
 
     async def close(self) -> None:
         """Remove our tables from every node that still exists."""

@@ -4,7 +4,8 @@ Rules:
 
 1. A denied packet's decision number resolves to policies and fields. Decisions that went out of use stay known for
    a while, because messages come late.
-2. An allowed connection is judged by :func:`podwire.plan.decide_policy`: there is one meaning.
+2. An allowed connection is judged by :func:`podwire.plan.decide_policy`: there is one meaning. A connection cut by a
+   changed policy is a record too.
 3. The newest :data:`KEPT` records are kept; each watcher gets them first and then what comes, and one that reads too
    slowly misses records, which are counted.
 4. One Event a minute for the same pod, peer, port and decision; every packet is counted.
@@ -19,6 +20,7 @@ import msgspec
 
 from podwire.base import Ref
 from podwire.plan import Decision, Direction, EventFact, PolicyPlan, PolicyPod, decide_policy
+from podwire.planes.nft.cut import Judged
 from podwire.planes.nft.nflog import LoggedPacket, NewConnection
 from podwire.planes.nft.tables import NftPlan
 from podwire.planes.nft.wire import Tuple
@@ -144,6 +146,28 @@ class FlowLog:
         )
         self._keep(record)
         return record, self._event(record, packet)
+
+    def cut(self, node: str, judged: Judged, at: float) -> FlowRecord | None:
+        """Take in one connection whose label changed; None when it is allowed again."""
+        self._index()
+        if judged.verdict is None:
+            return None
+        original, reply = judged.flow.original, judged.flow.reply
+        record = FlowRecord(
+            at,
+            node,
+            "cut",
+            judged.direction,
+            original.protocol,
+            self._end(original.source, original.source_port),
+            self._end(reply.source, reply.source_port),
+            judged.verdict.number,
+            _rules(judged.verdict.decision),
+            self._service_asked(original, reply),
+            f"established before, {_why(judged.verdict.decision)}",
+        )
+        self._keep(record)
+        return record
 
     def allow(self, node: str, connection: NewConnection, at: float) -> tuple[FlowRecord, ...]:
         """Take in one new connection: a record for each direction that was decided on ``node``."""

@@ -180,8 +180,13 @@ _LOOK = """\
 """
 
 _POLICY_TAIL = """\
+  chain cut {            # connections that a changed policy forbids (N19)
+    meta l4proto tcp reject with tcp reset
+    drop
+  }
   chain forward {        # after DNAT, before SNAT; a node's own traffic does not pass here (N17)
     type filter hook forward priority 10; policy accept;
+    ct label 2 goto cut
     ct state established,related accept
     ip saddr . ip daddr @own-pairs accept
     jump look-out

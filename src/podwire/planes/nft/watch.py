@@ -23,6 +23,7 @@ import msgspec
 
 from podwire.base import PodwireError
 from podwire.plan import EventFact, PolicyPlan, Report, node_netns
+from podwire.planes.nft.cut import Judged
 from podwire.planes.nft.flows import FlowCount, FlowLog, FlowRecord, replay
 from podwire.planes.nft.netns import identify_netns
 from podwire.planes.nft.nflog import open_log, open_new_connections, parse_log, parse_new_connections
@@ -184,6 +185,13 @@ class Watch:
             self._tell(record)
             if event is not None:
                 self._say(event)
+
+    def take_cut(self, node: str, judged: Iterable[Judged]) -> None:
+        """Record and tell what a changed policy cut."""
+        for one in judged:
+            record = self.log.cut(node, one, time.time())
+            if record is not None:
+                self._tell(record)
 
     def _take_new(self, node: str, data: bytes) -> None:
         for connection in parse_new_connections(data):
