@@ -277,7 +277,7 @@ def _acl_rule(line: Directive) -> d.AclRule:
         elif current is None:
             raise words.error_at(word, f"{word.text!r} (allowed: type TYPE..., net CIDR...)")
         elif current is found["type"]:
-            current.append(word.text.upper())
+            current.append("*" if word.text == "*" else words.record_type(word))
         elif word.text == "*":
             current.extend(("0.0.0.0/0", "::/0"))
         else:

@@ -180,20 +180,21 @@ def read_rewrite(_: Reading, line: Directive) -> d.Rewrite:
     if not texts and body:  # rewrite stop { name regex A B \n answer name C D }
         texts, body = [body[0].name, *body[0].args], body[1:]
     if not texts:
-        raise line.error("rewrite takes a field (allowed: name, type, class, ttl, cname, rcode)")
+        raise line.error("rewrite takes a field (allowed: name, type, ttl, rcode)")
     field, args = texts[0], texts[1:]
     for option in body:
         args += [option.name, *option.args]
     rule = msgspec.structs.replace(line, name=field, args=tuple(args))
     match field.text:
-        case "name" | "ttl" | "cname" | "rcode":
+        case "name" | "ttl" | "rcode":
             made = _matching(rule, field.text)
-        case "type" | "class":
+        case "type":
             if len(args) != 2:
                 raise rule.error(f"rewrite {field.text} takes FROM and TO", fix=f"rewrite {field.text} ANY A")
-            made = {"field": field.text, "kind": "exact", "old": args[0].text.upper(), "new": args[1].text.upper()}
+            old, new = (words.record_type(word) for word in args)
+            made = {"field": field.text, "kind": "exact", "old": old, "new": new}
         case other:
-            raise rule.error(f"rewrite {other} is not built (allowed: name, type, class, ttl, cname, rcode)")
+            raise rule.error(f"rewrite {other} is not built (allowed: name, type, ttl, rcode)")
     return d.Rewrite((msgspec.convert({"then": then, **made}, d.RewriteRule),))
 
 
@@ -242,7 +243,9 @@ def read_template(reading: Reading, line: Directive) -> d.Template:
     """``template CLASS TYPE [zones...] { match, answer, additional, authority, rcode, ederror, fallthrough }``."""
     if len(line.args) < 2:
         raise line.error("template takes a class and a type", fix="template IN A example.org")
-    fields: dict[str, object] = {"rclass": line.texts[0].upper(), "rtype": line.texts[1].upper()}
+    if line.texts[0].upper() not in ("IN", "ANY"):
+        raise words.error_at(line.args[0], f"class {line.texts[0]} is not answered (allowed: IN, ANY)")
+    fields: dict[str, object] = {"rclass": line.texts[0].upper(), "rtype": words.record_type(line.args[1])}
     lists: dict[str, list[str]] = {"match": [], "answer": [], "additional": [], "authority": []}
     for option in line.body:
         name = option.name.text

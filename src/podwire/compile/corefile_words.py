@@ -15,6 +15,20 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, 
 _ZONE = re.compile(r"[a-z0-9_*-]{1,63}(\.[a-z0-9_*-]{1,63})*")
 
 
+RECORD_TYPES = (
+    "A", "NS", "CNAME", "SOA", "PTR", "HINFO", "MX", "TXT", "AAAA", "LOC", "SRV", "NAPTR", "DNAME", "DS", "SSHFP",
+    "RRSIG", "NSEC", "DNSKEY", "NSEC3", "TLSA", "SVCB", "HTTPS", "SPF", "ANY", "URI", "CAA",
+)  # fmt: skip
+"""Types that rules may name; the server knows the same ones (a test compares them)."""
+
+
+def record_type(word: Word) -> str:
+    """The name of a record type."""
+    if word.text.upper() not in RECORD_TYPES:
+        raise error_at(word, f"{word.text!r} is no record type here (allowed: {', '.join(RECORD_TYPES)})")
+    return word.text.upper()
+
+
 def error_at(word: Word, message: str, *, fix: str = "") -> CorefileError:
     """An error about one word."""
     return CorefileError(message, line=word.line, file=word.file, fix=fix)

@@ -13,8 +13,10 @@ import msgspec
 import pytest
 
 from podwire.base import Origin, Ref
-from podwire.compile.corefile_blocks import compile_corefile
+from podwire.compile.corefile_blocks import MAKERS, compile_corefile
+from podwire.compile.corefile_words import RECORD_TYPES
 from podwire.planes.dns.machine import Arrival, Forward, Responder, complete, fail
+from podwire.planes.dns.message import TYPES
 from podwire.planes.dns.metrics import format_samples
 from podwire.planes.dns.table import Meta, Table
 
@@ -390,3 +392,18 @@ def test_a_stale_zone_says_so() -> None:
     assert (ede(rig.ask(f"api.shop.svc.{Z}")) or (0,))[0] == 3
     rig.responder.mark_stale(False)
     assert ede(rig.ask(f"api.shop.svc.{Z}")) is None
+
+
+def test_the_server_knows_the_types_that_a_corefile_may_name() -> None:
+    assert set(RECORD_TYPES) == set(TYPES)
+
+
+def test_everything_a_corefile_may_say_is_built() -> None:
+    """Each plugin of the compiler's table is known to the server."""
+    words = {
+        "acl": "acl {\n allow\n}", "hosts": "hosts {\n ttl 5\n}", "template": "template IN A",
+        "rewrite": "rewrite name a b", "kubernetes": f"kubernetes {Z}", "forward": "forward . 192.0.2.1",
+    }  # fmt: skip
+    rig = Rig(". {\n" + "\n".join(words.get(name, name) for name in MAKERS) + "\n}\n")
+    built = {type(p).__name__ for p in rig.responder.built.caches}
+    assert built == {"Cache"} and set(rig.responder.built.router.blocks[0].plugins) == set(MAKERS) - {"bind", "reload"}

@@ -19,7 +19,11 @@ A, NS, CNAME, SOA, PTR, HINFO, MX, TXT, AAAA, SRV, ANY = 1, 2, 5, 6, 12, 13, 15,
 CLASS_CH = 3
 RCODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4, "REFUSED": 5}
 RCODE_NAMES = {number: name for name, number in RCODES.items()}
-TYPE_NAMES = {number: name for name, number in wire.TYPES.items()} | {13: "HINFO", 15: "MX", 255: "ANY", 65: "HTTPS"}
+TYPE_NAMES = {
+    1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 13: "HINFO", 15: "MX", 16: "TXT", 28: "AAAA", 29: "LOC",
+    33: "SRV", 35: "NAPTR", 39: "DNAME", 43: "DS", 44: "SSHFP", 46: "RRSIG", 47: "NSEC", 48: "DNSKEY", 50: "NSEC3",
+    52: "TLSA", 64: "SVCB", 65: "HTTPS", 99: "SPF", 255: "ANY", 256: "URI", 257: "CAA",
+}  # fmt: skip
 TYPES = {name: number for number, name in TYPE_NAMES.items()}
 
 

@@ -28,8 +28,7 @@ class Acl:
         """Rules as in ``podwire.plan.dnsconfig.AclRule``."""
         self._zones = zones
         self._rules = [
-            (r["action"], frozenset(m.TYPES.get(t, -1) for t in r["types"]), tuple(map(ip_network, r["nets"])))
-            for r in rules
+            (r["action"], frozenset(m.TYPES[t] for t in r["types"]), tuple(map(ip_network, r["nets"]))) for r in rules
         ]
 
     def serve(self, request: Request, following: Next) -> Outcome:
