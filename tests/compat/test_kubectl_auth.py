@@ -257,3 +257,38 @@ def test_quota_and_limits_by_kubectl(api: Rig, space: str) -> None:
     assert table.split()[:4] == ["NAME", "REQUEST", "LIMIT", "AGE"] and "configmaps: 2/2" in table
     balanced = api.kubectl("create", "service", "loadbalancer", "lb", "--tcp=80", "-n", space, code=1)
     assert "services.loadbalancers=1" in balanced
+
+
+def test_hostile_credentials_get_statuses(api: Rig) -> None:
+    """Raw bytes on the wire: never a 500."""
+    import socket
+    import ssl
+
+    def ask(*headers: bytes, certificate: bool = False) -> bytes:
+        context = ssl.create_default_context(cafile=api.directory / "api" / "pki" / "ca.crt")
+        if certificate:
+            pki = api.directory / "api" / "pki"
+            context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        with (
+            socket.create_connection(("127.0.0.1", api.server.port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secure,
+        ):
+            lines = [b"GET /api/v1/pods HTTP/1.1", b"Host: localhost", b"Connection: close", *headers, b"", b""]
+            secure.sendall(b"\r\n".join(lines))
+            return secure.recv(65536).split(b" ")[1]
+
+    assert ask() == b"401"
+    assert ask(b"Authorization: Bearer \xff\xfe") == b"401"
+    assert ask(b"Authorization: Bearer a.b.c", certificate=True) == b"401"
+    assert ask(b"Authorization: Basic YTpi") == b"401"
+    assert ask(b"Impersonate-User: \xff", certificate=True) == b"400"
+    assert ask(b"Impersonate-Group: g", certificate=True) == b"400"
+    assert ask(b"Impersonate-User: x", certificate=True) == b"403"
+    assert ask(certificate=True) == b"200"
+
+
+def test_metrics(api: Rig) -> None:
+    text = api.kubectl("get", "--raw", "/metrics")
+    assert 'apiserver_storage_objects{resource="Namespace"}' in text
+    assert "apiserver_request_total{" in text and "process_resident_memory_bytes" in text
+    assert "cannot get path" in api.kubectl("get", "--raw", "/metrics", "--as=jane", code=1)

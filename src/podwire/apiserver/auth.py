@@ -61,7 +61,7 @@ class Authenticator:
         raise unauthorized()
 
     def _bearer(self, token: str) -> User:
-        if self._token and compare_digest(token.encode(), self._token):
+        if self._token and compare_digest(token.encode("utf-8", "surrogateescape"), self._token):
             return User(name="podwire:token", groups=(MASTERS, AUTHENTICATED))
         try:
             return self._tokens.check(token, (), self._now())[0]
@@ -77,6 +77,10 @@ class Authenticator:
         for key, value in headers.items():
             if key.lower().startswith(_EXTRA):
                 extra.setdefault(unquote(key[len(_EXTRA) :]).lower(), []).append(value)
+        # Headers are bytes: what is not UTF-8 comes as surrogates, which no JSON can name.
+        every = "".join((name, uid, *groups, *extra, *(value for values in extra.values() for value in values)))
+        if any("\udc80" <= letter <= "\udcff" for letter in every):
+            raise bad_request("impersonation headers must be UTF-8")
         if not name:
             if groups or uid or extra:
                 raise bad_request("requested impersonation without impersonating a user")

@@ -250,6 +250,11 @@ class Store:
         self._feeds.add(feed)
         return feed
 
+    @property
+    def followers(self) -> int:
+        """Open feeds."""
+        return len(self._feeds)
+
     def unfollow(self, feed: Feed) -> None:
         """End a feed."""
         feed.close()

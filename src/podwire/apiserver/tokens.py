@@ -84,13 +84,6 @@ class Tokens:
 
     # --- check ---
 
-    def is_ours(self, token: str) -> bool:
-        """Whether it claims to be one of these tokens: a JWT of our issuer."""
-        try:
-            return token.count(".") == 2 and _read(token.split(".")[1]).get("iss") == self.issuer
-        except BadToken:
-            return False
-
     def check(self, token: str, audiences: Iterable[str], now: float) -> tuple[User, list[str]]:
         """The user, and those of ``audiences`` (empty: the issuer) that the token is for. Raises :class:`BadToken`."""
         claims = self._verified.get(token) or self._verify(token)

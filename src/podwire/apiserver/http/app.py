@@ -18,8 +18,9 @@ from podwire.apiserver.auth import Authenticator
 from podwire.apiserver.chance import Chance
 from podwire.apiserver.http import discovery
 from podwire.apiserver.http.answer import LIST_PART, encode, many, one, presented, refuse, reply, send_list
-from podwire.apiserver.http.ask import USER, Target, dry_run, flag, parse_target, shape_of
+from podwire.apiserver.http.ask import ASKED, USER, Target, dry_run, flag, parse_target, shape_of
 from podwire.apiserver.http.body import decode, read_bytes
+from podwire.apiserver.http.metrics import MEDIA, Metrics
 from podwire.apiserver.http.openapi import OpenApi
 from podwire.apiserver.http.permit import accesses_of, creation_of, path_access
 from podwire.apiserver.http.read import read_list, read_one
@@ -79,11 +80,18 @@ class App:
         self.address = ""
         self._writer = Writer(verbs)
         self._openapi = OpenApi(self._kinds)
+        self._metrics = Metrics()
         self._documents: dict[str, discovery.Document] = {}
         self._generation = self._kinds.generation
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
-        """Answer one request."""
+        """Answer one request, and count it."""
+        response = await self._answer(request)
+        verb, target = request.get(ASKED, ("", None))
+        self._metrics.count(verb, target, response.status)
+        return response
+
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
         try:
             return await self._route(request)
         except StatusError as error:
@@ -119,6 +127,9 @@ class App:
                 return self._openapi.answer(request, rest)
             case [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"]:
                 return self._issuer(parts)
+            case ["metrics"]:
+                text = self._metrics.text(self._store)
+                return Response(body=text.encode(), headers={"Content-Type": MEDIA})
             case []:
                 return reply(encode({"paths": self._paths()}))
             case _:
@@ -175,6 +186,7 @@ class App:
     def _permit(self, request: BaseRequest, target: Target) -> None:
         authorizer, user = self._gate.authorizer, request[USER]
         for access in accesses_of(request, target):
+            request[ASKED] = (access.verb, target)
             authorizer.permit(user, access)
         creates = request.method == "PUT" or (request.method == "PATCH" and "apply" in request.content_type)
         if creates and not target.subresource and self._store.get(target.kind.stored, target.key) is None:
@@ -247,7 +259,9 @@ class App:
 
     def _paths(self) -> list[str]:
         named = [f"/apis/{g}/{v}" for g in self._kinds.groups() for v in self._kinds.versions(g)]
-        return sorted(["/api", "/api/v1", "/apis", *named, "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"])
+        return sorted(
+            ["/api", "/api/v1", "/apis", *named, "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+        )
 
 
 def _names_resource(parts: list[str]) -> bool:

@@ -39,6 +39,10 @@ class Target(msgspec.Struct, frozen=True):
         return f"{self.namespace}/{self.name}" if self.kind.namespaced else self.name
 
 
+ASKED = RequestKey("asked", tuple[str, Target])
+"""Where a request keeps what it wants: the verb and on what."""
+
+
 def parse_target(kinds: Kinds, group: str, version: str, parts: list[str]) -> Target:
     """The target of the path below ``/api/v1`` or ``/apis/g/v``. Raises 404."""
     namespace, rest = "", parts
