@@ -83,6 +83,7 @@ _GENERATION = frozenset(
     {"Pod", "Deployment", "ReplicaSet", "StatefulSet", "Ingress", "IngressClass", "NetworkPolicy", "EndpointSlice"}
     | {"ClusterNetworkPolicy"}
     | {"DaemonSet", "Job", "CronJob", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
+    | {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 )
 
 

@@ -20,7 +20,7 @@ import msgspec
 from podwire.apiserver.admission import admit, fill_namespace, needed_in_namespace
 from podwire.apiserver.chance import Chance, timestamp
 from podwire.apiserver.eviction import evict
-from podwire.apiserver.identity import User
+from podwire.apiserver.identity import AUTHENTICATED, MASTERS, User
 from podwire.apiserver.limitrange import limit_pod
 from podwire.apiserver.objects import Objects, key_of
 from podwire.apiserver.patching import By, apply_patch, track_update
@@ -34,6 +34,9 @@ from podwire.kube.registry import KINDS, Kind
 Json = dict[str, Any]
 Guard = Callable[[User, Kind, Json, Json | None], None]
 """Refuses (403) what a user may not write although the verb is allowed."""
+
+ADMIN = User(name="kubernetes-admin", groups=(MASTERS, AUTHENTICATED))
+"""Who writes what ``podwire up -f`` reads."""
 
 CREATE_BY_PUT = frozenset({"Service", "Endpoints", "Event"})
 APPLY = "application/apply-patch+yaml"
@@ -91,6 +94,7 @@ class Verbs:
             value = self.objects.allocator.assign(key, value, None)
         self._check_fields(kind, value, None)
         self._check_user(kind, value, None, options)
+        warnings += self._judge(kind, value, None, options)
         self._quotas.check(kind, value, None)
         value = self._track(kind, value, None, options=options, subresource="")
         if options.dry_run:
@@ -273,6 +277,7 @@ class Verbs:
         if self.objects.kinds.meaning(kind).has_generation(kind):
             new = bump_generation(new, old)
         self._check_user(kind, new, old, options)
+        warnings += self._judge(kind, new, old, options, subresource=subresource)
         self._quotas.check(kind, new, old)
         if options.dry_run:
             return Outcome(value=new, rv=0, warnings=warnings)
@@ -303,6 +308,34 @@ class Verbs:
     def _check_user(self, kind: Kind, new: Json, old: Json | None, options: WriteOptions) -> None:
         if self.guard is not None and options.user is not None:
             self.guard(options.user, kind, new, old)
+
+    def admit_delete(self, kind: Kind, key: str, options: WriteOptions) -> tuple[str, ...]:
+        """Ask the admission policies whether an object may be deleted; the warnings. Raises what they deny with."""
+        old = self.objects.get(kind.stored, key)
+        return () if old is None else self._judge(kind, None, old, options)
+
+    def _judge(
+        self, kind: Kind, new: Json | None, old: Json | None, options: WriteOptions, *, subresource: str = ""
+    ) -> tuple[str, ...]:
+        """ValidatingAdmissionPolicies; what podwire itself writes is not asked."""
+        by_podwire = options.user is None and not options.manager
+        if by_podwire or not any(True for _ in self.objects.store.heads("ValidatingAdmissionPolicyBinding")):
+            return ()
+        from podwire.apiserver.custom.policies import Attempt, judge
+
+        meta = (new or old or {})["metadata"]
+        attempt = Attempt(
+            operation="CREATE" if old is None else "DELETE" if new is None else "UPDATE",
+            kind=kind,
+            namespace=meta.get("namespace", ""),
+            name=meta.get("name", ""),
+            subresource=subresource,
+            new=new,
+            old=old,
+            user=options.user or ADMIN,
+            dry_run=options.dry_run,
+        )
+        return judge(self.objects, attempt)
 
     def _now(self) -> str:
         return timestamp(self._chance.now())

@@ -167,10 +167,10 @@ class Compiler:
         if special is not None:
             return special(self, node)
         name, args = self._resolve(node)
+        parts = [self.compile(arg) for arg in args]
         function = FUNCTIONS.get(name)
         if function is None:
             raise CompileError(f"undeclared reference to '{name}' (in container '')")
-        parts = [self.compile(arg) for arg in args]
         fitting = _fitting(function, [kind for _, kind in parts], method=len(args) > len(node.args))
         if not fitting:
             raise no_overload(name, [kind for _, kind in parts], method=len(args) > len(node.args))

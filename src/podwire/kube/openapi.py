@@ -22,6 +22,7 @@ _MARKS = re.compile(r" ?\([SN]\d+\)")
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _PACKAGES: Mapping[str, str] = MappingProxyType(
     {
+        "admissionregistration": "io.k8s.api.admissionregistration.v1",
         "apps": "io.k8s.api.apps.v1",
         "batch": "io.k8s.api.batch.v1",
         "core": "io.k8s.api.core.v1",

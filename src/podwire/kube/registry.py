@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from podwire.kube.admissionregistration import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from podwire.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
 from podwire.kube.batch import CronJob, Job
 from podwire.kube.clusterpolicy import ClusterNetworkPolicy
@@ -134,6 +135,27 @@ _ROWS = (
         ("crd", "crds"),
         ("api-extensions",),
         ("status",),
+    ),
+    Kind(
+        "ValidatingAdmissionPolicy",
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicies",
+        ValidatingAdmissionPolicy,
+        False,
+        (),
+        ("api-extensions",),
+        ("status",),
+    ),
+    Kind(
+        "ValidatingAdmissionPolicyBinding",
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicybindings",
+        ValidatingAdmissionPolicyBinding,
+        False,
+        (),
+        ("api-extensions",),
     ),
     Kind("Lease", "coordination.k8s.io", "v1", "leases", Lease),
     Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", EndpointSlice),

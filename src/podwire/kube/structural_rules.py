@@ -24,7 +24,7 @@ from podwire.kube.structural_values import to_cel
 from podwire.kube.validate.errors import ErrorType, FieldError
 
 RULE_BUDGET = 1_000_000
-OBJECT_BUDGET = 10_000_000
+OBJECT_BUDGET = 2_000_000
 MAX_MESSAGE = 5 * 1024
 _REASONS: dict[str, ErrorType] = {
     "FieldValueInvalid": "Invalid",

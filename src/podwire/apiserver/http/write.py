@@ -108,13 +108,14 @@ class Writer:
         options = _delete_options(request.query, await _delete_body(request))
         if not target.name:
             return await self._delete_collection(request, target, options)
+        warnings = self._verbs.admit_delete(target.kind, target.key, _options(request))
         deleted = self._verbs.delete(target.kind, target.key, options)
         if not options.dry_run:
             await self._store.settled(deleted.rv)
         if deleted.gone and target.kind.stored != "Pod":
             meta = deleted.value["metadata"]
-            return reply(encode(success(target.kind, meta["name"], meta["uid"])))
-        return reply(one(target, deleted.value, shape))
+            return reply(encode(success(target.kind, meta["name"], meta["uid"])), warnings=warnings)
+        return reply(one(target, deleted.value, shape), warnings=warnings)
 
     async def _delete_collection(self, request: BaseRequest, target: Target, options: DeleteOptions) -> Response:
         if target.kind.namespaced and not target.namespace:
@@ -127,6 +128,7 @@ class Writer:
             found = item.value["metadata"]
             key = f"{found['namespace']}/{found['name']}" if target.kind.namespaced else found["name"]
             if self._verbs.objects.get(target.kind.stored, key) is not None:
+                self._verbs.admit_delete(target.kind, key, _options(request))
                 done.append(self._verbs.delete(target.kind, key, options))
         if done and not options.dry_run:
             await self._store.settled(max(entry.rv for entry in done))

@@ -67,6 +67,18 @@ def _status_errors(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
             return
 
 
+def _check_policy(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
+    from podwire.kube.cel_policy import check_policy  # CEL is loaded with the first policy
+
+    return check_policy(obj, old)
+
+
+def _check_binding(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
+    from podwire.kube.cel_policy import check_binding
+
+    return check_binding(obj, old)
+
+
 _CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         "ClusterNetworkPolicy": check_cluster_network_policy,
@@ -97,5 +109,7 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "Secret": check_secret,
         "Service": check_service,
         "StatefulSet": check_stateful_set,
+        "ValidatingAdmissionPolicy": _check_policy,
+        "ValidatingAdmissionPolicyBinding": _check_binding,
     }
 )
