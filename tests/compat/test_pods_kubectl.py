@@ -23,6 +23,11 @@ metadata: {name: conf}
 data: {colour: blue}
 ---
 apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
 kind: Pod
 metadata: {name: app}
 spec:
@@ -115,6 +120,11 @@ def test_a_pod_on_the_host_network_has_the_node_and_the_cluster(podwire: Running
 
 
 def test_a_hook_runs_before_the_end_and_a_claim_keeps_what_it_wrote(podwire: RunningPodwire) -> None:
+    listed = podwire.kubectl("get", "persistentvolumeclaim", "data").splitlines()[1].split()
+    assert (listed[1], listed[3:6]) == ("Bound", ["1Gi", "RWO", "standard"])
+    assert "standard (default)" in podwire.kubectl("get", "storageclass")
     podwire.kubectl("delete", "pod", "app")
-    stopped = Path(podwire.home) / podwire.name / "claims" / "default" / "data" / "stopped"
+    stopped = Path(podwire.home) / podwire.name / "claims" / listed[2] / "stopped"
     assert eventually(lambda: stopped.exists() and stopped.read_text()) == "stopped\n"
+    podwire.kubectl("delete", "persistentvolumeclaim", "data")
+    eventually(lambda: podwire.attempt("kubectl", "get", "pv", listed[2]).returncode == 1)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from podwire.base import EnvironmentUnfit
+from podwire.compile.claims import DEFAULT_CLASS, DRIVER
 from podwire.compile.corefile_blocks import default_corefile
 from podwire.snapshot import Settings
 
@@ -36,6 +37,7 @@ def system_objects(settings: Settings, layout: NodeLayout, *, version: str) -> t
     """Nodes, DNS and the Ingress controller, in the order they must be created."""
     return (
         *node_objects(settings, layout, version=version),
+        _storage_class(),
         _namespace("ingress-nginx", {"name": "ingress-nginx", "app.kubernetes.io/name": "ingress-nginx"}),
         _dns_config(settings),
         _dns_service(settings),
@@ -44,6 +46,19 @@ def system_objects(settings: Settings, layout: NodeLayout, *, version: str) -> t
         _ingress_service(),
         _deployment("ingress-nginx", "ingress-nginx-controller", INGRESS_LABELS, _ingress_pod()),
     )
+
+
+def _storage_class() -> Json:
+    """The class of claims that name none, with the name kind and minikube give it."""
+    annotations = {"storageclass.kubernetes.io/is-default-class": "true"}
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": DEFAULT_CLASS, "annotations": annotations},
+        "provisioner": DRIVER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+    }
 
 
 def node_objects(settings: Settings, layout: NodeLayout, *, version: str) -> tuple[Json, ...]:

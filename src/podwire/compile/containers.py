@@ -22,7 +22,7 @@ from podwire.base import FieldPath, Finding, Origin, Ref
 from podwire.compile.containers_life import compile_life, user_of
 from podwire.compile.images import OWN_PLANES, decide_work, find_run, repository_of
 from podwire.compile.probes import compile_probe, probe_ports
-from podwire.kube import ConfigMap, Pod, Secret
+from podwire.kube import ConfigMap, PersistentVolume, Pod, Secret
 from podwire.kube.pods import Container as KubeContainer
 from podwire.kube.pods import EnvVar, KeySelector, ObjectFieldSelector, ResourceFieldSelector
 from podwire.kube.quantity import parse_quantity
@@ -43,6 +43,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     host_address: str
     rules: tuple[ImageRule, ...]
     ports: tuple[plan.StandInPort, ...] = ()
+    claims: Mapping[str, PersistentVolume | None] = {}
+    """The volume of each claim by the claim's name; None while it is not bound."""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from podwire.compile.containers import Missing, Problem, Surroundings, compile_c
 from podwire.compile.context import Context
 from podwire.compile.nodes_ports import PortIndex
 from podwire.compile.volumes import Volumes, compile_volumes, mount_volumes, volume_findings
-from podwire.kube import ConfigMap, Node, Pod, Secret
+from podwire.kube import ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret
 from podwire.kube.pods import Container as KubeContainer
 from podwire.plan import PodFact
 from podwire.plan import node as plan
@@ -31,7 +31,7 @@ from podwire.snapshot import Settings
 _NAME_LIMIT = 63
 
 
-Names = tuple[tuple[str, ...], tuple[str, ...]]
+Names = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
 class CompiledPod(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ def compile_pod(context: Context, pod: Pod, names: Names, ports: PortIndex) -> C
     address = _address(pod, fact)
     node = snapshot.nodes[pod.spec.node_name]
     around = _references(context, pod, names)
-    inputs = (pod, node, around.config_maps, around.secrets, ports, address, snapshot.settings)
+    inputs = (pod, node, *msgspec.structs.astuple(around), ports, address, snapshot.settings)
     make = partial(_compile, pod, node, around, ports, address, snapshot.settings)
     return context.memo.unit(f"pod/{pod.key}", inputs, make)
 
@@ -63,6 +63,8 @@ def compile_pod(context: Context, pod: Pod, names: Names, ports: PortIndex) -> C
 class _References(msgspec.Struct, frozen=True):
     config_maps: tuple[ConfigMap, ...]
     secrets: tuple[Secret, ...]
+    claims: tuple[PersistentVolumeClaim, ...] = ()
+    volumes: tuple[PersistentVolume | None, ...] = ()
 
 
 def _references(context: Context, pod: Pod, names: Names) -> _References:
@@ -72,16 +74,31 @@ def _references(context: Context, pod: Pod, names: Names) -> _References:
     authority = (ROOT_CA,) if snapshot.settings.planes and ROOT_CA not in names[0] else ()
     maps = (snapshot.get(ConfigMap, namespace, name) for name in (*names[0], *authority))
     secrets = (snapshot.get(Secret, namespace, name) for name in names[1])
-    return _References(tuple(m for m in maps if m is not None), tuple(s for s in secrets if s is not None))
+    found = (snapshot.get(PersistentVolumeClaim, namespace, name) for name in names[2])
+    claims = tuple(c for c in found if c is not None)
+    return _References(
+        tuple(m for m in maps if m is not None),
+        tuple(s for s in secrets if s is not None),
+        claims,
+        tuple(_volume_of(context, claim) for claim in claims),
+    )
+
+
+def _volume_of(context: Context, claim: PersistentVolumeClaim) -> PersistentVolume | None:
+    """The volume of a bound claim."""
+    found = context.snapshot.get(PersistentVolume, "", claim.spec.volume_name) if claim.spec.volume_name else None
+    bound = found is not None and (found.spec.claim_ref or {}).get("uid") == claim.metadata.uid
+    return found if bound else None
 
 
 _NONE = _References((), ())
-_NO_NAMES: Names = ((), ())
+_NO_NAMES: Names = ((), (), ())
 
 
 def find_names(pod: Pod) -> Names:
-    """Names of the ConfigMaps and of the Secrets a pod refers to."""
+    """Names of the ConfigMaps, the Secrets and the claims a pod refers to."""
     maps: set[str] = set()
+    claims: set[str] = set()
     secrets: set[str] = set()
     for container in (*pod.spec.init_containers, *pod.spec.containers):
         for source in container.env_from:
@@ -93,10 +110,12 @@ def find_names(pod: Pod) -> Names:
     for volume in pod.spec.volumes:
         maps |= {volume.config_map.name} if volume.config_map else set()
         secrets |= {volume.secret.secret_name} if volume.secret else set()
+        claim = volume.persistent_volume_claim
+        claims |= {claim.get("claimName", "")} if claim else set()
         for part in (volume.projected or {}).get("sources") or ():
             maps |= {part["configMap"].get("name", "")} if part.get("configMap") else set()
             secrets |= {part["secret"].get("name", "")} if part.get("secret") else set()
-    return tuple(sorted(maps)), tuple(sorted(secrets))
+    return tuple(sorted(maps)), tuple(sorted(secrets)), tuple(sorted(claims))
 
 
 def port_index(context: Context, namespace: str) -> PortIndex:
@@ -123,6 +142,7 @@ def _compile(
         host_address=host_address,
         rules=settings.images,
         ports=index.ports_of(pod),
+        claims={c.metadata.name: v for c, v in zip(references.claims, references.volumes, strict=True)},
     )
     problems: list[Problem] = []
     findings = list(volume_findings(around))

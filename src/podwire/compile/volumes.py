@@ -60,8 +60,7 @@ def _unit(volume: Volume, around: Surroundings) -> plan.Volume | None:
     if volume.empty_dir is not None or volume.ephemeral is not None:
         return plan.EmptyVolume(volume.name)
     if volume.persistent_volume_claim is not None:
-        claim = volume.persistent_volume_claim.get("claimName", "")
-        return plan.ClaimVolume(volume.name, f"{around.pod.metadata.namespace}/{claim}")
+        return _claimed(volume.name, volume.persistent_volume_claim.get("claimName", ""), around)
     if volume.host_path is not None:
         return plan.HostVolume(volume.name, volume.host_path.get("path", ""), volume.host_path.get("type") or "")
     if any(s is not None for s in (volume.config_map, volume.secret, volume.downward_api, volume.projected)):
@@ -69,6 +68,19 @@ def _unit(volume: Volume, around: Surroundings) -> plan.Volume | None:
         found = tuple(File(path, content, mode) for path, (content, mode) in files.items())
         return plan.FileVolume(volume.name, found, tuple(_tokens(volume.projected or {})))
     return None
+
+
+def _claimed(name: str, claim: str, around: Surroundings) -> plan.Volume:
+    """The volume a claim is bound to: a path of the node where it says so, else a folder of the cluster."""
+    if claim not in around.claims:
+        raise Missing(f'persistentvolumeclaim "{claim}" not found')
+    found = around.claims[claim]
+    if found is None:
+        raise Missing(f'persistentvolumeclaim "{claim}" is not bound to a volume yet')
+    path = found.spec.host_path or found.spec.local
+    if path:
+        return plan.HostVolume(name, path.get("path", ""), path.get("type") or "")
+    return plan.ClaimVolume(name, found.metadata.name)
 
 
 def _tokens(projected: Json) -> Iterator[TokenFile]:

@@ -10,8 +10,10 @@ Rules:
 from functools import partial
 
 from podwire.base import Finding
+from podwire.compile.claims import compile_claims
 from podwire.compile.context import Context, Piece
 from podwire.compile.deeds import deeds_of
+from podwire.compile.roster import roster_of
 from podwire.compile.workloads_adoption import compile_adoption
 from podwire.compile.workloads_budgets import compile_budgets
 from podwire.compile.workloads_daemonsets import compile_daemon_set
@@ -46,16 +48,16 @@ def compile_workloads(context: Context) -> Piece:
 def _controllers(context: Context, writes: dict[str, Write], findings: list[Finding], wakes: list[float]) -> None:
     counts = _replica_sets(context, writes)
     wakes.extend(c.wake_at for c in counts.values() if c.wake_at is not None)
-    snapshot = context.snapshot
+    snapshot, roster = context.snapshot, roster_of(context)
     for deployment in snapshot.all(Deployment).values():
-        children = snapshot.children.get(deployment.metadata.uid, ())
+        children = roster.others_of(deployment)
         sets = tuple((c, counts[c.key]) for c in children if isinstance(c, ReplicaSet))
         made, wake_at = compile_deployment(context, deployment, sets)
         writes.update(made)
         if wake_at is not None:
             wakes.append(wake_at)
     for stateful in snapshot.all(StatefulSet).values():
-        made, found, wake_at = compile_stateful_set(context, stateful, snapshot.pods_of(stateful))
+        made, found, wake_at = compile_stateful_set(context, stateful, roster.pods_of(stateful))
         writes.update(made)
         findings.extend(found)
         if wake_at is not None:
@@ -66,12 +68,15 @@ def _controllers(context: Context, writes: dict[str, Write], findings: list[Find
         if wake_at is not None:
             wakes.append(wake_at)
     for job in snapshot.all(Job).values():
-        made, found, wake_at = compile_job(context, job, snapshot.pods_of(job))
+        made, found, wake_at = compile_job(context, job, roster.pods_of(job))
         writes.update(made)
         findings.extend(found)
         if wake_at is not None:
             wakes.append(wake_at)
     writes.update(release_orphans(context))
+    claims, notes = compile_claims(context)
+    writes.update(claims)
+    findings.extend(notes)
     _cron_jobs(context, writes, wakes)
     writes.update(compile_adoption(context))
     for compile_part in (compile_evictions, compile_budgets):
@@ -96,10 +101,10 @@ def _cron_jobs(context: Context, writes: dict[str, Write], wakes: list[float]) -
 
 def _replica_sets(context: Context, writes: dict[str, Write]) -> dict[str, PodCounts]:
     """Counts of every ReplicaSet; its writes are added to ``writes``."""
-    snapshot = context.snapshot
+    snapshot, roster = context.snapshot, roster_of(context)
     found: dict[str, PodCounts] = {}
     for key, value in snapshot.all(ReplicaSet).items():
-        pods = snapshot.pods_of(value)
+        pods = roster.pods_of(value)
         if value.spec.min_ready_seconds:
             counts = count_replica_set(value, pods, snapshot.now)
         else:

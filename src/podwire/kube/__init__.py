@@ -36,6 +36,7 @@ from podwire.kube.pods import Container, Pod, PodSpec, PodTemplateSpec
 from podwire.kube.policy import PodDisruptionBudget
 from podwire.kube.registry import KINDS, Kind, parse
 from podwire.kube.scheduling import PriorityClass
+from podwire.kube.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 
 __all__ = [
     "KINDS",
@@ -61,6 +62,8 @@ __all__ = [
     "Node",
     "ObjectMeta",
     "OwnerReference",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
     "Pod",
     "PodDisruptionBudget",
     "PodSpec",
@@ -72,6 +75,7 @@ __all__ = [
     "ServiceAccount",
     "ServicePort",
     "StatefulSet",
+    "StorageClass",
     "parse",
     "selects",
 ]

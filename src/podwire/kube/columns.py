@@ -13,7 +13,15 @@ from typing import Any
 
 import msgspec
 
-from podwire.kube import columns_batch, columns_core, columns_pod, columns_quota, columns_rbac, columns_workload
+from podwire.kube import (
+    columns_batch,
+    columns_core,
+    columns_pod,
+    columns_quota,
+    columns_rbac,
+    columns_storage,
+    columns_workload,
+)
 from podwire.kube.columns_text import age
 
 Obj = dict[str, Any]
@@ -119,6 +127,17 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Value": "The priority.",
         "Global-Default": "Whether pods without a class get it.",
         "PreemptionPolicy": "Whether it takes the place of lower ones.",
+        "Capacity": "Size of the volume.",
+        "Access Modes": "RWO: one node, ROX: many read, RWX: many write, RWOP: one pod.",
+        "Reclaim Policy": "What happens to the volume when its claim is deleted.",
+        "ReclaimPolicy": "What happens to volumes when their claims are deleted.",
+        "Claim": "The claim that has the volume.",
+        "Volume": "The volume of the claim.",
+        "StorageClass": "Class of the storage.",
+        "VolumeMode": "Filesystem or Block.",
+        "Provisioner": "Who makes volumes.",
+        "VolumeBindingMode": "When volumes are bound.",
+        "AllowVolumeExpansion": "Whether claims may grow.",
         "Holder": "Who holds the lease.",
     }
 )
@@ -163,6 +182,18 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
         "IngressClass": (_columns("Name Controller Parameters Age"), columns_core.ingress_class),
         "Job": (_columns("Name Status Completions Duration Age | Containers Images Selector"), columns_batch.job),
         "LimitRange": (_columns("Name Created_At"), columns_rbac.role),
+        "PersistentVolume": (
+            _columns("Name Capacity Access_Modes Reclaim_Policy Status Claim StorageClass Reason Age | VolumeMode"),
+            columns_storage.volume,
+        ),
+        "PersistentVolumeClaim": (
+            _columns("Name Status Volume Capacity Access_Modes StorageClass Age | VolumeMode"),
+            columns_storage.claim,
+        ),
+        "StorageClass": (
+            _columns("Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion:boolean Age"),
+            columns_storage.storage_class,
+        ),
         "Lease": (_columns("Name Holder Age"), columns_core.lease),
         "Namespace": (_columns("Name Status Age"), columns_core.namespace),
         "NetworkPolicy": (_columns("Name Pod-Selector Age"), columns_core.network_policy),

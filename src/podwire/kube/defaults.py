@@ -225,6 +225,21 @@ def _subject(subject: Obj) -> Obj:
     return fill(subject, {"apiGroup": _RBAC}) if subject.get("kind") in ("User", "Group") else subject
 
 
+def _claim(obj: Obj) -> Obj:
+    filled = put(obj, "spec", fill(obj.get("spec") or {}, {"volumeMode": "Filesystem"}))
+    return put(filled, "status", fill(obj.get("status") or {}, {"phase": "Pending"}))
+
+
+def _volume(obj: Obj) -> Obj:
+    defaults = {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"}
+    filled = put(obj, "spec", fill(obj.get("spec") or {}, defaults))
+    return put(filled, "status", fill(obj.get("status") or {}, {"phase": "Pending"}))
+
+
+def _storage_class(obj: Obj) -> Obj:
+    return fill(obj, {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})
+
+
 _RBAC = "rbac.authorization.k8s.io"
 _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
     {
@@ -239,6 +254,8 @@ _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
         "Namespace": _namespace,
         "NetworkPolicy": _network_policy,
         "Node": _node,
+        "PersistentVolume": _volume,
+        "PersistentVolumeClaim": _claim,
         "Pod": default_pod,
         "PriorityClass": _priority_class,
         "ClusterRoleBinding": _role_binding,
@@ -247,6 +264,7 @@ _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
         "Secret": _secret,
         "Service": _service,
         "StatefulSet": _stateful_set,
+        "StorageClass": _storage_class,
     }
 )
 """Kinds not listed (ConfigMap, Event, Ingress, Lease, ServiceAccount) have no defaults in Kubernetes either."""

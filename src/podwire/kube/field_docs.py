@@ -249,6 +249,7 @@ FIELD_DOCS: Mapping[str, Docs] = MappingProxyType(
         "ServiceBackendPort": {"name": "Name of the Service's port.", "number": "Number of the Service's port."},
         **dict.fromkeys(("Pod", "Service", "Node", "Namespace", "Deployment", "ReplicaSet", "StatefulSet"), _OBJECT),
         **dict.fromkeys(("Ingress", "IngressClass", "NetworkPolicy", "Lease", "ServiceAccount"), _OBJECT),
+        **dict.fromkeys(("PersistentVolume", "PersistentVolumeClaim"), _OBJECT),
         **dict.fromkeys(("DaemonSet", "Job", "CronJob", "PodDisruptionBudget"), _OBJECT),
         "ConfigMap": {**_OBJECT, **_DATA},
         "Container": _CONTAINER,

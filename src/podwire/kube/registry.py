@@ -17,13 +17,14 @@ from podwire.kube.core import ConfigMap, Endpoints, Event, Namespace, Node, Secr
 from podwire.kube.crd import CustomResourceDefinition
 from podwire.kube.discovery import EndpointSlice
 from podwire.kube.leases import Lease
-from podwire.kube.meta import KubeObject
 from podwire.kube.limits import LimitRange, ResourceQuota
+from podwire.kube.meta import KubeObject
 from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy
 from podwire.kube.pods import Pod
 from podwire.kube.policy import PodDisruptionBudget
 from podwire.kube.rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 from podwire.kube.scheduling import PriorityClass
+from podwire.kube.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -79,9 +80,22 @@ _ROWS = (
     Kind("ConfigMap", "", "v1", "configmaps", ConfigMap, True, ("cm",)),
     Kind("Secret", "", "v1", "secrets", Secret),
     Kind("ServiceAccount", "", "v1", "serviceaccounts", ServiceAccount, True, ("sa",), (), ("token",)),
-    Kind("Event", "", "v1", "events", Event, True, ("ev",)),
     Kind("LimitRange", "", "v1", "limitranges", LimitRange, True, ("limits",)),
     Kind("ResourceQuota", "", "v1", "resourcequotas", ResourceQuota, True, ("quota",), (), ("status",)),
+    Kind("Event", "", "v1", "events", Event, True, ("ev",)),
+    Kind(
+        "PersistentVolumeClaim",
+        "",
+        "v1",
+        "persistentvolumeclaims",
+        PersistentVolumeClaim,
+        True,
+        ("pvc",),
+        (),
+        ("status",),
+    ),
+    Kind("PersistentVolume", "", "v1", "persistentvolumes", PersistentVolume, False, ("pv",), (), ("status",)),
+    Kind("StorageClass", "storage.k8s.io", "v1", "storageclasses", StorageClass, False, ("sc",)),
     Kind(
         "Deployment",
         "apps",

@@ -8,7 +8,6 @@ from tests.unit.simulate import World, node, pod, service
 
 from podwire.plan import ContainerFact, PlaneFact, PodFact
 from podwire.plan.node import (
-    ClaimVolume,
     EmptyVolume,
     ExecCheck,
     FileVolume,
@@ -217,18 +216,15 @@ def test_volumes_become_files_and_directories() -> None:
     )
 
 
-def test_claims_and_host_paths_become_folders() -> None:
+def test_host_paths_and_parts_by_expression() -> None:
     world = World()
-    volumes = [
-        {"name": "data", "persistentVolumeClaim": {"claimName": "db", "readOnly": True}},
-        {"name": "logs", "hostPath": {"path": "/var/log", "type": "Directory"}},
-    ]
-    mounts = [{"name": "data", "mountPath": "/data", "subPathExpr": "$(WHO)/x"}]
+    volumes = [{"name": "logs", "hostPath": {"path": "/var/log", "type": "Directory"}}]
+    mounts = [{"name": "logs", "mountPath": "/data", "subPathExpr": "$(WHO)/x", "readOnly": True}]
     env = [{"name": "WHO", "value": "me"}]
     unit = bound(world, container(pod("p", volumes=volumes), volumeMounts=mounts, env=env))
-    assert unit.volumes == (ClaimVolume("data", "default/db"), HostVolume("logs", "/var/log", "Directory"))
-    assert unit.containers[0].mounts == (Mount("/data", "data", "me/x", True),)
-    assert [(f.code, f.severity) for f in world.compile().findings] == [("PW6020", "info")]
+    assert unit.volumes == (HostVolume("logs", "/var/log", "Directory"),)
+    assert unit.containers[0].mounts == (Mount("/data", "logs", "me/x", True),)
+    assert world.compile().findings == ()
 
 
 def test_hooks_restart_rules_and_users_of_containers() -> None:
