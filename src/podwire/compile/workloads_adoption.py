@@ -15,6 +15,7 @@ from functools import partial
 
 from podwire.base import FieldPath, Origin
 from podwire.compile.context import Context
+from podwire.compile.roster import roster_of
 from podwire.compile.statuses import api_version_of, owner_reference, to_json
 from podwire.compile.workloads_statefulsets import ordinal_of
 from podwire.kube import DaemonSet, Deployment, Pod, ReplicaSet, StatefulSet, selects
@@ -26,8 +27,8 @@ Dependent = Pod | ReplicaSet
 
 def compile_adoption(context: Context) -> dict[str, Write]:
     """Owner references to add and to remove."""
-    snapshot = context.snapshot
-    pods = _orphans(snapshot.all(Pod).values())
+    snapshot, roster = context.snapshot, roster_of(context)
+    pods = _orphans(roster.loose)
     sets = _orphans(snapshot.all(ReplicaSet).values())
     writes: dict[str, Write] = {}
     owners: tuple[Owner, ...] = (
@@ -72,9 +73,10 @@ def _adopt(context: Context, owner: Owner, orphan: Dependent) -> Write:
 
 
 def _released(context: Context, owner: Owner) -> Iterator[tuple[str, Write]]:
-    children = context.snapshot.children.get(owner.metadata.uid, ())
-    kind = ReplicaSet if isinstance(owner, Deployment) else Pod
-    mine = tuple(c for c in children if isinstance(c, kind))
+    roster = roster_of(context)
+    mine: tuple[Dependent, ...] = roster.pods_of(owner)
+    if isinstance(owner, Deployment):
+        mine = tuple(c for c in roster.others_of(owner) if isinstance(c, ReplicaSet))
     for value in context.memo.unit(
         f"strangers/{owner.kind}/{owner.key}", (owner, mine), partial(_strangers, owner, mine)
     ):

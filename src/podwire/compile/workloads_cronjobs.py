@@ -16,6 +16,7 @@ from functools import partial
 
 from podwire.base import FieldPath, Origin, Ref
 from podwire.compile.context import Context
+from podwire.compile.roster import roster_of
 from podwire.compile.statuses import format_time, merge_status, owner_reference, parse_time, to_json
 from podwire.compile.workloads_job_status import ended_condition
 from podwire.compile.workloads_pods import removal_key
@@ -65,8 +66,7 @@ def compile_cron_job(context: Context, value: CronJob) -> tuple[dict[str, Write]
     """The writes of one CronJob and when it starts the next Job."""
     if value.metadata.deletion_timestamp is not None:
         return {}, None
-    children = context.snapshot.children.get(value.metadata.uid, ())
-    jobs = tuple(c for c in children if isinstance(c, Job))
+    jobs = tuple(c for c in roster_of(context).others_of(value) if isinstance(c, Job))
     running = tuple(job for job in jobs if ended_condition(job) is None and SCHEDULED_AT in job.metadata.annotations)
     writes: dict[str, Write] = dict(_expired(context, value, jobs))
     key = f"status/CronJob/{value.key}"

@@ -19,6 +19,7 @@ from podwire.base import FieldPath, Origin
 from podwire.compile.affinity import Place, selection_holds, untolerated
 from podwire.compile.context import Context
 from podwire.compile.names import child_name, content_of, suffix_of
+from podwire.compile.roster import roster_of
 from podwire.compile.statuses import merge_status, parse_time, to_json
 from podwire.compile.workloads_history import REVISION_LABEL, compile_history
 from podwire.compile.workloads_pods import available_at, create_pod, removal_key
@@ -47,7 +48,7 @@ class _Work:
         self.now = context.snapshot.now
         self.tolerations = (*value.spec.template.spec.tolerations, *added_tolerations(value.spec.template.spec))
         self.pods: dict[str, list[Pod]] = {}
-        for pod in sorted(context.snapshot.pods_of(value), key=_age):
+        for pod in sorted(roster_of(context).pods_of(value), key=_age):
             self.pods.setdefault(target_node(pod), []).append(pod)
 
     @cached_property

@@ -19,6 +19,7 @@ import msgspec
 from podwire.base import FieldPath, Origin
 from podwire.compile.affinity import tolerates
 from podwire.compile.context import Context
+from podwire.compile.roster import roster_of
 from podwire.compile.statuses import find_condition, parse_time
 from podwire.compile.workloads_pods import removal_key
 from podwire.kube import Node, Pod
@@ -41,16 +42,15 @@ def compile_evictions(context: Context) -> tuple[dict[str, Write], float | None]
     tainted = {name: found for name, node in snapshot.nodes.items() if (found := _taints(context, node))}
     writes: dict[str, Write] = {}
     wakes: list[float] = []
-    for pod in snapshot.all(Pod).values():
-        node = pod.spec.node_name
-        if not node or (node in snapshot.nodes and node not in tainted) or pod.metadata.deletion_timestamp is not None:
+    roster = roster_of(context)
+    leaving = (
+        pod for name in roster.nodes if name in tainted or name not in snapshot.nodes for pod in roster.on_node(name)
+    )
+    for pod in leaving:
+        gone = pod.spec.node_name not in snapshot.nodes
+        if pod.metadata.deletion_timestamp is not None or (pod.is_finished and not gone):
             continue
-        if node in snapshot.nodes and pod.is_finished:
-            continue
-        gone = node not in snapshot.nodes
-        due = (
-            _first_seen(context, f"lost/{pod.metadata.uid}") + QUARANTINE_SECONDS if gone else _due(pod, tainted[node])
-        )
+        due = _due(pod, tainted[pod.spec.node_name]) if not gone else _lost(context, pod)
         if due is None:
             continue
         if due > snapshot.now:
@@ -78,6 +78,10 @@ def _taints(context: Context, node: Node) -> tuple[_Since, ...]:
 def _first_seen(context: Context, key: str) -> float:
     """The time of the first compile that asked for ``key`` without a pause."""
     return context.memo.unit(f"first-seen/{key}", (), lambda: context.snapshot.now)
+
+
+def _lost(context: Context, pod: Pod) -> float:
+    return _first_seen(context, f"lost/{pod.metadata.uid}") + QUARANTINE_SECONDS
 
 
 def _due(pod: Pod, taints: tuple[_Since, ...]) -> float | None:

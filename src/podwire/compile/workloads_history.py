@@ -17,6 +17,7 @@ import msgspec
 
 from podwire.base import FieldPath, Origin, Ref
 from podwire.compile.context import Context
+from podwire.compile.roster import roster_of
 from podwire.compile.statuses import owner_reference, to_json
 from podwire.compile.workloads_pods import removal_key
 from podwire.kube import ControllerRevision, DaemonSet, PodTemplateSpec, StatefulSet
@@ -31,8 +32,7 @@ Owner = StatefulSet | DaemonSet
 
 def revisions_of(context: Context, owner: Owner) -> tuple[ControllerRevision, ...]:
     """The revisions of one owner, by number."""
-    children = context.snapshot.children.get(owner.metadata.uid, ())
-    found = [c for c in children if isinstance(c, ControllerRevision)]
+    found = [c for c in roster_of(context).others_of(owner) if isinstance(c, ControllerRevision)]
     return tuple(sorted(found, key=lambda r: (r.revision, r.metadata.name)))
 
 

@@ -19,6 +19,7 @@ from functools import partial
 from podwire.base import FieldPath, Finding, Origin
 from podwire.compile.context import Context
 from podwire.compile.names import child_name
+from podwire.compile.roster import roster_of
 from podwire.compile.statuses import parse_time
 from podwire.compile.workloads_job_status import (
     FINALIZER,
@@ -92,9 +93,7 @@ def _release_all(context: Context, value: Job, pods: tuple[Pod, ...]) -> Iterato
 def release_orphans(context: Context) -> Iterator[tuple[str, Write]]:
     """Pods whose Job was deleted lose its finalizer."""
     jobs = {job.metadata.uid for job in context.snapshot.all(Job).values()}
-    for pod in context.snapshot.all(Pod).values():
-        if FINALIZER not in pod.metadata.finalizers:
-            continue
+    for pod in roster_of(context).tracked:
         owners = [o for o in pod.metadata.owner_references if o.controller and o.kind == "Job" and o.uid in jobs]
         if not owners:
             key = f"finalizer/Pod/{pod.key}"

@@ -49,7 +49,7 @@ def compile_replica_set(
     """Creates, deletes and the status of one ReplicaSet."""
     if value.metadata.deletion_timestamp is not None:
         return {}
-    writes = dict(_scale(context, value, pods))
+    writes: dict[str, Write] = dict(_scale(context, value, pods)) if counts.replicas != wanted_replicas(value) else {}
     key = f"status/ReplicaSet/{value.key}"
     status = _status(value, counts)
     patch = context.memo.unit(f"write/{key}", (value, *status.values()), partial(merge_status, value, status))

@@ -22,6 +22,7 @@ from podwire.base import FieldPath, Finding, Origin
 from podwire.compile.affinity import Place, Placement
 from podwire.compile.context import Context, Piece
 from podwire.compile.events import compile_event
+from podwire.compile.roster import roster_of
 from podwire.compile.scheduling_fit import Fit
 from podwire.compile.statuses import condition, merge_conditions, merge_status, parse_time
 from podwire.kube import Pod, PriorityClass
@@ -36,7 +37,7 @@ SYSTEM_PRIORITIES: Mapping[str, int] = MappingProxyType(
 def compile_scheduling(context: Context) -> Piece:
     """Bindings, the PodScheduled condition of pods that fit nowhere, and their events."""
     snapshot = context.snapshot
-    waiting = [pod for pod in snapshot.all(Pod).values() if _is_waiting(pod)]
+    waiting = [pod for pod in roster_of(context).on_node("") if _is_waiting(pod)]
     if not waiting:
         return Piece()
     placement = Placement(snapshot, tuple(Place.of(node) for node in snapshot.nodes.values()))
