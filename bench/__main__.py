@@ -7,6 +7,7 @@ BENCHES = (
     "startup",
     "memory",
     "pods",
+    "policy-scale",
     "services-sync",
     "services-change",
     "connect",

@@ -9,7 +9,7 @@ Rules (numbers are those of ``docs/design/policy.md``):
 4. What cannot be understood matches nothing: fail closed, with a finding.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -131,15 +131,19 @@ def _fold(
     recorder = _Recorder()
     sets: dict[str, dict[RuleKey, str]] = {}
     subjects: list[tuple[PodView, str, dict[Direction, str]]] = []
+    known: dict[tuple[str, Labels, tuple[NamedPort, ...], int], tuple[str, dict[Direction, str]]] = {}
     for pod in pods:
-        selecting = _selecting(pod, by_namespace.get(pod.pod.namespace, ()))
-        about = cluster_policies_of(pod, cluster, labels)
-        subject = Subject(pod, peers.classes[peers.of_pod[pod.pod.key]], selecting, about)
-        isolated = {d: recorder.note(subject.default(d)) for d in DIRECTIONS if d in selecting or d in about}
-        key = _subject_key(subject)
-        if key and key not in sets:
-            sets[key] = _rule_set(subject, peers, ports, recorder)
-        subjects.append((pod, key, isolated))
+        own = peers.of_pod[pod.pod.key]
+        alike = (pod.pod.namespace, pod.labels, pod.ports, own)
+        if alike not in known:
+            selecting = _selecting(pod, by_namespace.get(pod.pod.namespace, ()))
+            subject = Subject(pod, peers.classes[own], selecting, cluster_policies_of(pod, cluster, labels))
+            isolated = {d: recorder.note(subject.default(d)) for d in DIRECTIONS if subject.is_limited(d)}
+            known[alike] = _subject_key(subject), isolated
+            key = known[alike][0]
+            if key and key not in sets:
+                sets[key] = _rule_set(subject, peers, ports, recorder)
+        subjects.append((pod, *known[alike]))
     numbers = assign_numbers(recorder.decisions)
     rules = {k: {rule: numbers[text] for rule, text in sorted(found.items())} for k, found in sorted(sets.items())}
     names = {k: _content_name(found) for k, found in rules.items()}
@@ -183,6 +187,10 @@ class Subject(msgspec.Struct, frozen=True):
     selecting: Mapping[Direction, list[PolicyView]]
     about: Mapping[Direction, list[PolicyView]]
 
+    def is_limited(self, direction: Direction) -> bool:
+        """Whether any policy has a say."""
+        return direction in self.selecting or direction in self.about
+
     def default(self, direction: Direction) -> Decision:
         """What holds where no rule says otherwise."""
         if direction in self.selecting:
@@ -217,29 +225,54 @@ def _rule_set(
 ) -> dict[RuleKey, str]:
     found: dict[RuleKey, str] = {}
     for direction in DIRECTIONS:
-        if direction not in subject.selecting and direction not in subject.about:
+        if not subject.is_limited(direction):
             continue
-        for peer in peers.classes.values():
+        if not subject.about:
+            found.update(_union(subject, direction, peers, ports, recorder))
+            continue
+        for peer in (*peers.classes.values(), reserve_self(subject.own)):
             for port_class, decision in _decisions(subject, direction, peer, ports).items():
                 found[RuleKey(direction, peer.number, port_class)] = recorder.note(decision)
-        if subject.about:
-            for port_class, decision in _decisions(subject, direction, reserve_self(subject.own), ports).items():
-                found[RuleKey(direction, SELF, port_class)] = recorder.note(decision)
     return found
+
+
+def _union(
+    subject: Subject,
+    direction: Direction,
+    peers: PeerClasses,
+    ports: tuple[PortClass, ...],
+    recorder: _Recorder,
+) -> Iterator[tuple[RuleKey, str]]:
+    """NetworkPolicies alone: from the rules to the classes they match, so the cost is that of what is allowed."""
+    allowed: dict[int, dict[int, set[Matched]]] = {}
+    for policy, rule in ((p, r) for p in subject.selecting[direction] for r in p.rules if r.direction == direction):
+        named = direction == "egress" and any(item.name for item in rule.ports)
+        numbers = None if named else _port_classes(rule, subject.pod.ports, ports)
+        for item in rule.peers:
+            matched = Matched(item.origin, uid=policy.uid, generation=policy.generation)
+            for peer in peers.matching(item.match):
+                of_peer = allowed.setdefault(peer.number, {})
+                for number in _port_classes(rule, peer.ports, ports) if numbers is None else numbers:
+                    of_peer.setdefault(number, set()).add(matched)
+    notes: dict[frozenset[Matched], str] = {}
+    for number, found in allowed.items():
+        for port_class, matches in ({0: found[0]} if 0 in found else found).items():
+            key = frozenset(matches)
+            if key not in notes:
+                notes[key] = recorder.note(Decision("allow", direction, tuple(sorted(matches))))
+            yield RuleKey(direction, number, port_class), notes[key]
 
 
 def _decisions(
     subject: Subject, direction: Direction, peer: PeerClass, ports: tuple[PortClass, ...]
 ) -> dict[int, Decision]:
-    """By port class, for one peer; only what differs from the default."""
+    """By port class, for one peer of a pod under ClusterNetworkPolicies; only what differs from the default."""
     destination = subject.pod.ports if direction == "ingress" else peer.ports
     policies = subject.selecting.get(direction, [])
     if peer.number == SELF:
         allowed: dict[int, set[Matched]] = {0: set()}
     else:
         allowed = _allowed(direction, policies, peer, destination, ports)
-    if not subject.about:
-        return {number: Decision("allow", direction, tuple(sorted(m))) for number, m in allowed.items()}
     here = Situation(
         direction,
         subject.about.get(direction, ()),

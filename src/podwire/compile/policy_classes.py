@@ -26,11 +26,19 @@ class PeerClass(msgspec.Struct, frozen=True):
 
 
 class PeerClasses(msgspec.Struct, frozen=True):
-    """All identities; ``of_pod`` by pod key; ``cidrs`` are disjoint."""
+    """All identities; ``of_pod`` by pod key; ``cidrs`` are disjoint. ``by_match`` has the classes a block, or pods by
+    their text, matches."""
 
     classes: Mapping[int, PeerClass]
     of_pod: Mapping[str, int]
     cidrs: Mapping[Cidr, int]
+    by_match: Mapping[BlockPeer | str, tuple[PeerClass, ...]] = {}
+
+    def matching(self, match: BlockPeer | PodsPeer | None) -> Iterable[PeerClass]:
+        """Every class one peer of a rule matches; None matches all."""
+        if match is None:
+            return self.classes.values()
+        return self.by_match.get(match.text if isinstance(match, PodsPeer) else match, ())
 
 
 def classify_peers(
@@ -43,9 +51,10 @@ def classify_peers(
     names = {item.name for r in rules if r.direction == "egress" for item in r.ports if item.name}
     keys: dict[str, tuple[frozenset[str], frozenset[BlockPeer], tuple[NamedPort, ...]]] = {}
     pod_keys = {}
+    matcher = _Matcher(selectors, namespaces)
     for pod in pods:
-        matched = frozenset(text for text, peer in selectors.items() if selects_pod(peer, pod, namespaces))
-        inside = _blocks_of(pod.addresses[0], blocks)
+        matched = matcher.match(pod)
+        inside = _blocks_of(pod.addresses[0], blocks) if blocks else frozenset[BlockPeer]()
         ports = tuple(p for p in pod.ports if p.name in names)
         key = f"pod|{sorted(matched)}|{sorted(map(str, inside))}|{ports}"
         keys[key] = (matched, inside, ports)
@@ -56,11 +65,38 @@ def classify_peers(
     numbers = assign_numbers(keys)
     classes = {numbers[key]: PeerClass(numbers[key], *parts) for key, parts in sorted(keys.items())}
     classes[WORLD] = PeerClass(WORLD, frozenset(), frozenset(), ())
+    by_match: dict[BlockPeer | str, list[PeerClass]] = {}
+    for found in classes.values():
+        matches: tuple[BlockPeer | str, ...] = (*found.pods, *found.blocks)
+        for match in matches:
+            by_match.setdefault(match, []).append(found)
     return PeerClasses(
+        by_match={match: tuple(found) for match, found in by_match.items()},
         classes=classes,
         of_pod={pod: numbers[key] for pod, key in pod_keys.items()},
         cidrs=dict(sorted((cidr, numbers[_block_key(inside)]) for cidr, inside in ranges)),
     )
+
+
+class _Matcher:
+    """Which of many selectors match a pod: only those of its namespace or of all are tried, once for equal labels."""
+
+    def __init__(self, selectors: Mapping[str, PodsPeer], namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        self._namespaces = namespaces
+        self._own: dict[str, list[tuple[str, PodsPeer]]] = {}
+        for text, peer in selectors.items():
+            self._own.setdefault(peer.namespace, []).append((text, peer))
+        self._known: dict[tuple[str, tuple[tuple[str, str], ...]], frozenset[str]] = {}
+
+    def match(self, pod: PodView) -> frozenset[str]:
+        """Texts of the selectors that match."""
+        space = pod.pod.namespace
+        known = self._known.get((space, pod.labels))
+        if known is None:
+            tried = (*self._own.get(space, ()), *self._own.get("", ()))
+            known = frozenset(text for text, peer in tried if selects_pod(peer, pod, self._namespaces))
+            self._known[space, pod.labels] = known
+        return known
 
 
 def _block_key(inside: frozenset[BlockPeer]) -> str:
