@@ -101,7 +101,9 @@ def _routes(context: Context) -> Iterator[tuple[str, ExternalRoute]]:
     if services is None:
         return
     fallback = _first_ready(context)
-    for unit in services.ports.values():
+    ports = services.ports
+    balanced = context.memo.unit("balanced-ports", (ports,), lambda: [u for u in ports.values() if u.load_balancer_ips])
+    for unit in balanced:
         for address in unit.load_balancer_ips:
             node = _local_node(unit) or fallback
             if node:

@@ -20,7 +20,7 @@ from podwire.kube import KINDS, EndpointSlice, KubeObject, parse
 from podwire.plan import EventFact, Fact, Facts, NodeFact, PlaneFact, PodFact
 from podwire.snapshot.settings import Settings
 from podwire.snapshot.slices import SliceIndex
-from podwire.snapshot.snapshot import Lineage, Snapshot
+from podwire.snapshot.snapshot import Groups, Lineage, Snapshot
 
 KEEP_EVENTS_SECONDS = 60.0
 """How long an observed event is kept: long enough for it to be written, whatever the burst."""
@@ -38,6 +38,7 @@ class SnapshotBuilder:
         self._broken: dict[Ref, Finding] = {}
         self._facts = Facts()
         self._slices = SliceIndex()
+        self._groups: Groups = {}
         self._touched: set[str] = set()
         self._version = 0
 
@@ -117,7 +118,7 @@ class SnapshotBuilder:
             tables[kind] = table
         made = Snapshot(tables, facts=self._facts, settings=self.settings, now=now)
         lineage = Lineage(self._version + 1, self._version, frozenset(self._touched))
-        made.share(lineage, self._slices.share())
+        made.share(lineage, self._slices.share(), self._groups)
         self._version, self._touched = lineage.version, set()
         return made
 

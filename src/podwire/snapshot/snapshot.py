@@ -16,6 +16,10 @@ T = TypeVar("T", bound=KubeObject)
 _EMPTY: Mapping[str, KubeObject] = MappingProxyType({})
 
 
+Groups = dict[str, tuple[Mapping[str, KubeObject], Mapping[str, tuple[KubeObject, ...]]]]
+"""By kind: a table, and its objects by namespace. Belongs to the builder, every snapshot of it uses it."""
+
+
 class Lineage(msgspec.Struct, frozen=True):
     """What a snapshot shares with the one before it, by the same builder.
 
@@ -43,6 +47,7 @@ class Snapshot:
         self.settings = settings
         self.now = now
         self.lineage = Lineage()
+        self._groups: Groups = {}
 
     def all(self, kind: type[T]) -> Mapping[str, T]:
         """Every object of a kind, in key order."""
@@ -64,21 +69,30 @@ class Snapshot:
     @cached_property
     def pods_by_namespace(self) -> Mapping[str, tuple[Pod, ...]]:
         """Pods of each namespace, by name."""
-        return _grouped(self.all(Pod))
+        return self._grouped(Pod)
 
     @cached_property
     def services_by_namespace(self) -> Mapping[str, tuple[Service, ...]]:
         """Services of each namespace, by name."""
-        return _grouped(self.all(Service))
+        return self._grouped(Service)
 
     @cached_property
     def policies_by_namespace(self) -> Mapping[str, tuple[NetworkPolicy, ...]]:
         """NetworkPolicies of each namespace, by name."""
-        return _grouped(self.all(NetworkPolicy))
+        return self._grouped(NetworkPolicy)
 
-    def share(self, lineage: Lineage, slices: Mapping[str, tuple[EndpointSlice, ...]]) -> None:
-        """Take over from the builder what it keeps up to date change by change."""
+    def _grouped(self, kind: type[T]) -> Mapping[str, tuple[T, ...]]:
+        """By namespace; grouped again only when the table is another one than last time."""
+        table = self.all(kind)
+        known = self._groups.get(kind.__name__)
+        if known is None or known[0] is not table:
+            self._groups[kind.__name__] = known = (table, _group(table))
+        return cast(Mapping[str, tuple[T, ...]], known[1])
+
+    def share(self, lineage: Lineage, slices: Mapping[str, tuple[EndpointSlice, ...]], groups: Groups) -> None:
+        """Take over from the builder what it keeps up to date change by change, and what earlier snapshots grouped."""
         self.lineage = lineage
+        self._groups = groups
         self.__dict__["slices_by_service"] = slices
 
     @cached_property
@@ -118,7 +132,7 @@ def service_of(part: EndpointSlice) -> str:
     return f"{part.metadata.namespace}/{name}" if name else ""
 
 
-def _grouped(objects: Mapping[str, T]) -> Mapping[str, tuple[T, ...]]:
+def _group(objects: Mapping[str, T]) -> Mapping[str, tuple[T, ...]]:
     found: dict[str, list[T]] = {}
     for value in objects.values():
         found.setdefault(value.metadata.namespace, []).append(value)

@@ -8,7 +8,7 @@ from podwire.plan import ServicePlan
 from podwire.planes.proxyhealth.driver import format_answer
 from podwire.planes.proxyhealth.fake import FakeProxyHealth
 from podwire.planes.proxyhealth.machine import SyncState
-from podwire.planes.proxyhealth.render import WEIGHT_HEADER, Answer, format_metrics, render_listeners
+from podwire.planes.proxyhealth.render import WEIGHT_HEADER, Answer, format_metrics
 from podwire.testing.build import endpoint, endpoint_slice, namespace, node, service, snapshot
 
 NODES = (node("node-1", "10.89.0.10"), node("node-2", "10.89.0.11", zone="b", pod_cidr="10.244.1.0/24"))
@@ -94,7 +94,7 @@ def test_a_node_on_its_way_out_is_not_eligible_but_alive() -> None:
 
 
 def test_listeners_are_on_node_addresses_and_one_a_service() -> None:
-    found = [(x.node, x.address, x.port, x.purpose) for x in render_listeners(plan()) if x.node == "node-1"]
+    found = [(x.node, x.address, x.port, x.purpose) for x in served(plan()).listeners if x.node == "node-1"]
     assert found == [
         ("node-1", "0.0.0.0", 10256, "healthz"),
         ("node-1", "10.89.0.10", 32000, "check"),

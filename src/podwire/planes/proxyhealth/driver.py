@@ -17,12 +17,13 @@ from typing import Generic, TypeVar
 
 from podwire.base import PodwireError
 from podwire.plan import Driver, PlaneFact, Report, ServicePlan, node_netns
-from podwire.planes.proxyhealth.machine import SyncState
+from podwire.planes.proxyhealth.machine import PortWatch, SyncState
 from podwire.planes.proxyhealth.render import (
     Answer,
     Listener,
     NodeHealth,
     answer,
+    has_check,
     render_health,
     render_listeners,
 )
@@ -51,6 +52,7 @@ class ProxyHealthDriver:
         self._open_socket = open_socket
         self._clock = clock
         self._sync = sync
+        self._checked = PortWatch(has_check)
         self._health: dict[str, NodeHealth] = {}
         self._wanted: tuple[Listener, ...] = ()
         self._servers: dict[Listener, asyncio.Server] = {}
@@ -60,8 +62,10 @@ class ProxyHealthDriver:
 
     async def apply(self, plan: ServicePlan) -> None:
         """Make it so."""
-        self._health = render_health(plan)
-        self._wanted = render_listeners(plan)
+        self._checked.advance(plan.ports)
+        checked = self._checked.found.values()
+        self._health = render_health(plan, checked)
+        self._wanted = render_listeners(plan, checked)
         for gone in self._servers.keys() - set(self._wanted):
             self._servers.pop(gone).close()
         if not await self._open_missing() and self._retry is None:

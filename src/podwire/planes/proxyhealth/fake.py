@@ -2,7 +2,15 @@
 
 from podwire.plan import PlaneFact, Report, ServicePlan
 from podwire.planes.proxyhealth.machine import SyncState
-from podwire.planes.proxyhealth.render import Answer, Listener, NodeHealth, answer, render_health, render_listeners
+from podwire.planes.proxyhealth.render import (
+    Answer,
+    Listener,
+    NodeHealth,
+    answer,
+    has_check,
+    render_health,
+    render_listeners,
+)
 
 
 class FakeProxyHealth:
@@ -17,7 +25,8 @@ class FakeProxyHealth:
 
     async def apply(self, plan: ServicePlan) -> None:
         """Every listener is there at once."""
-        self._health, self.listeners = render_health(plan), render_listeners(plan)
+        checked = [port for port in plan.ports.values() if has_check(port)]
+        self._health, self.listeners = render_health(plan, checked), render_listeners(plan, checked)
         self._report("proxyhealth", PlaneFact(ready=True))
 
     async def close(self) -> None:

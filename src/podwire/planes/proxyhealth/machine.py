@@ -10,12 +10,37 @@ Source: kubernetes ``pkg/proxy/healthcheck/proxy_health.go``, ``pkg/proxy/metric
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import compress
+from operator import is_not
 
 from podwire.plan import ServicePlan, ServicePort, decide_backends
 
 BUCKETS = tuple(0.001 * 2**n for n in range(15))
 """metrics.ExponentialBuckets(0.001, 2, 15)."""
+
+
+class PortWatch:
+    """Which Service ports changed from plan to plan, and those of special interest among them."""
+
+    def __init__(self, wanted: Callable[[ServicePort], object]) -> None:
+        """``wanted``: which ports to keep in ``found``."""
+        self.found: dict[str, ServicePort] = {}
+        self._wanted = wanted
+        self._ports: Mapping[str, ServicePort] = {}
+
+    def advance(self, ports: Mapping[str, ServicePort]) -> list[tuple[ServicePort | None, ServicePort | None]]:
+        """Old and new of every port that is another object now. Costs little while the keys stay."""
+        old, self._ports = self._ports, ports
+        if list(old) == list(ports):
+            keys = list(compress(ports, map(is_not, old.values(), ports.values())))
+        else:
+            keys = [key for key in {**old, **ports} if old.get(key) is not ports.get(key)]
+        for key in keys:
+            self.found.pop(key, None)
+            if key in ports and self._wanted(ports[key]):
+                self.found[key] = ports[key]
+        return [(old.get(key), ports.get(key)) for key in keys]
 
 
 class SyncState:
@@ -30,7 +55,7 @@ class SyncState:
         self.without_local: dict[str, int] = {"internal": 0, "external": 0}
         self._counts = [0] * (len(BUCKETS) + 1)
         self._waiting_since: float | None = None
-        self._ports: Mapping[str, ServicePort] = {}
+        self._ports = PortWatch(lambda port: port.internal_local or port.external_local)
 
     def queue(self, plan: ServicePlan, now: float) -> None:
         """An update was asked for."""
@@ -38,8 +63,6 @@ class SyncState:
         self.last_queued_at = now
         if self._waiting_since is None:
             self._waiting_since = now
-        self._count_changes(plan.ports)
-        self._ports = plan.ports
 
     def finish(self, plan: ServicePlan, *, started: float, now: float) -> None:
         """The update is in force."""
@@ -48,6 +71,7 @@ class SyncState:
         self.last_sync_at = now
         self.total_seconds += now - started
         self._counts[bisect_left(BUCKETS, now - started)] += 1
+        self._count_changes(plan.ports)
         self._count_without_local(plan)
 
     def fail(self) -> None:
@@ -66,10 +90,7 @@ class SyncState:
             yield bound, total
 
     def _count_changes(self, ports: Mapping[str, ServicePort]) -> None:
-        for key in ports.keys() | self._ports.keys():
-            old, new = self._ports.get(key), ports.get(key)
-            if old is new:
-                continue
+        for old, new in self._ports.advance(ports):
             self.service_changes += 1
             before = set(old.endpoints) if old else set()
             self.endpoint_changes += len(before ^ (set(new.endpoints) if new else set()))
@@ -77,7 +98,7 @@ class SyncState:
     def _count_without_local(self, plan: ServicePlan) -> None:
         """Service ports that some node drops for want of a local endpoint."""
         found = {"internal": 0, "external": 0}
-        for unit in plan.ports.values():
+        for unit in self._ports.found.values():
             if unit.internal_local:
                 found["internal"] += _is_missing(plan, unit, internal=True)
             if unit.external_local:

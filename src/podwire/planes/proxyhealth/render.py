@@ -11,7 +11,7 @@ Source: kubernetes ``pkg/proxy/healthcheck``, ``pkg/proxy/metrics``.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -50,9 +50,13 @@ class Answer(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def render_health(plan: ServicePlan) -> dict[str, NodeHealth]:
-    """Per node."""
-    checked = [unit for unit in plan.ports.values() if unit.health_check_node_port]
+def has_check(port: ServicePort) -> bool:
+    """Whether a Service port has a health check."""
+    return port.health_check_node_port != 0
+
+
+def render_health(plan: ServicePlan, checked: Collection[ServicePort]) -> dict[str, NodeHealth]:
+    """Per node; ``checked`` are the Service ports with a health check."""
     return {name: NodeHealth(node.eligible, _checks(checked, name)) for name, node in plan.nodes.items()}
 
 
@@ -65,10 +69,10 @@ def _checks(units: Iterable[ServicePort], node: str) -> dict[int, tuple[Ref, int
     return {port: (service, len(found)) for port, (service, found) in sorted(addresses.items())}
 
 
-def render_listeners(plan: ServicePlan) -> tuple[Listener, ...]:
-    """Every listener of every node."""
+def render_listeners(plan: ServicePlan, checked: Collection[ServicePort]) -> tuple[Listener, ...]:
+    """Every listener of every node; ``checked`` as before."""
     found: set[Listener] = set()
-    ports = sorted({unit.health_check_node_port for unit in plan.ports.values()} - {0})
+    ports = sorted({unit.health_check_node_port for unit in checked})
     for node in plan.nodes.values():
         found.update(Listener(node.name, a, port, "check") for port in ports for a in _addresses(plan, node))
         for purpose, bind in (("healthz", plan.proxy.healthz_bind), ("metrics", plan.proxy.metrics_bind)):
