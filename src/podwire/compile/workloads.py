@@ -22,6 +22,7 @@ from podwire.compile.workloads_evictions import compile_evictions
 from podwire.compile.workloads_jobs import compile_job, release_orphans
 from podwire.compile.workloads_pods import PodCounts
 from podwire.compile.workloads_replicasets import compile_replica_set, count_replica_set
+from podwire.compile.workloads_retention import compile_retention
 from podwire.compile.workloads_scheduling import compile_scheduling
 from podwire.compile.workloads_statefulsets import compile_stateful_set
 from podwire.kube import CronJob, DaemonSet, Deployment, Job, ReplicaSet, StatefulSet
@@ -79,6 +80,7 @@ def _controllers(context: Context, writes: dict[str, Write], findings: list[Find
     findings.extend(notes)
     _cron_jobs(context, writes, wakes)
     writes.update(compile_adoption(context))
+    writes.update(compile_retention(context))
     for compile_part in (compile_evictions, compile_budgets):
         made, wake_at = compile_part(context)
         writes.update(made)

@@ -8,7 +8,7 @@ Rules:
    not counted. So does a pod whose Job is gone.
 3. After failures the next pod waits 10 s, 20 s, 40 s ..., at most 10 minutes; a success starts again.
 4. Before a Job is Complete or Failed it is SuccessCriteriaMet or FailureTarget, until its last pod is gone.
-5. ``successPolicy``, ``backoffLimitPerIndex`` and ``maxFailedIndexes`` are not acted on: a finding (PW6025).
+5. ``successPolicy``, ``backoffLimitPerIndex`` and ``maxFailedIndexes`` are not acted on: a finding (PW6026).
 
 Source: kubernetes ``pkg/controller/job`` (job_controller.go, indexed_job_utils.go, backoff_utils.go).
 """
@@ -249,7 +249,7 @@ def _unsupported(value: Job) -> tuple[Finding, ...]:
     }
     message, fix = "podwire's Job controller does not act on this field", "remove it, or do not rely on it"
     return tuple(
-        Finding("PW6025", "warning", value.ref, FieldPath(f"spec.{name}"), message, fix)
+        Finding("PW6026", "warning", value.ref, FieldPath(f"spec.{name}"), message, fix)
         for name, found in written.items()
         if found is not None
     )
