@@ -44,15 +44,16 @@ MAKERS: Mapping[str, Maker] = {
     "template": traffic.read_template,
     "hosts": plain.read_hosts,
     "kubernetes": plain.read_kubernetes,
+    "file": plain.read_file,
     "loop": plain.simple(d.Loop),
     "forward": traffic.read_forward,
     "whoami": plain.simple(d.Whoami),
 }
 """Every plugin there is, in the order in which they act."""
 
-REPEATED = ("rewrite", "template", "log", "acl", "forward")
+REPEATED = ("file", "rewrite", "template", "log", "acl", "forward")
 UNBUILT = (
-    "auto", "autopath", "azure", "cancel", "clouddns", "debug", "dnssec", "dnstap", "erratic", "etcd", "file", "geoip",
+    "auto", "autopath", "azure", "cancel", "clouddns", "debug", "dnssec", "dnstap", "erratic", "etcd", "geoip",
     "grpc", "header", "k8s_external", "local", "metadata", "multisocket", "nomad", "pprof", "quic", "root", "route53",
     "secondary", "sign", "timeouts", "tls", "trace", "transfer", "tsig", "view",
 )  # fmt: skip

@@ -16,6 +16,7 @@ import msgspec
 
 from podwire.compile import corefile_words as words
 from podwire.compile.corefile import Directive
+from podwire.compile.corefile_masterfile import MasterFileError, read_master_file
 from podwire.kube.selectors import parse_label_selector
 from podwire.plan import dnsconfig as d
 
@@ -234,7 +235,7 @@ def read_hosts(reading: Reading, line: Directive) -> d.Hosts:
             case "fallthrough":
                 fields["fallthrough"] = words.fallthrough(option)
             case text if _is_address(text):
-                entries.append((text, tuple(t.lower().rstrip(".") for t in option.texts)))
+                entries.append((text, words.zones(option.args)))
             case _:
                 raise words.unknown_option("hosts", option, ("ADDRESS NAME...", "ttl", "no_reverse", "fallthrough"))
     return msgspec.convert({"plugin": "hosts", "zones": zones, "entries": entries, **fields}, d.Hosts)
@@ -246,7 +247,8 @@ def _hosts_file(reading: Reading, line: Directive) -> list[tuple[str, tuple[str,
     if text is None:
         raise words.error_at(line.args[0], f"{name} is not there (allowed: keys of the ConfigMap)")
     rows = (row.partition("#")[0].split() for row in text.splitlines())
-    return [(r[0], tuple(t.lower().rstrip(".") for t in r[1:])) for r in rows if len(r) > 1 and _is_address(r[0])]
+    pairs = ((r[0], [msgspec.structs.replace(line.name, text=t) for t in r[1:]]) for r in rows if len(r) > 1)
+    return [(address, words.zones(names)) for address, names in pairs if _is_address(address)]
 
 
 def _is_address(text: str) -> bool:
@@ -303,6 +305,32 @@ def read_dns64(_: Reading, line: Directive) -> d.Dns64:
         if ":" not in text or int(text.rpartition("/")[2]) not in (32, 40, 48, 56, 64, 96):
             raise words.error_at(word, f"{word.text!r} is no prefix (allowed: IPv6 /32 /40 /48 /56 /64 /96)")
     return msgspec.convert({"plugin": "dns64", **fields}, d.Dns64)
+
+
+def read_file(reading: Reading, line: Directive) -> d.File:
+    """``file DBFILE [zones...] { fallthrough }``; the file is a key of the ConfigMap."""
+    if not line.args:
+        raise line.error("file takes a name", fix="file example.org.db")
+    name = line.texts[0]
+    text = reading.files.get(name.rpartition("/")[2])
+    if text is None:
+        raise words.error_at(line.args[0], f"{name} is not there (allowed: keys of the ConfigMap)")
+    zones = words.zones(line.args[1:]) or reading.zones
+    through: tuple[str, ...] | None = None
+    for option in line.body:
+        if option.name.text == "reload":
+            words.one_arg(option, "duration")  # changes are seen at once anyway
+        elif option.name.text == "fallthrough":
+            through = words.fallthrough(option)
+        else:
+            raise words.unknown_option("file", option, ("fallthrough", "reload"))
+    if len(zones) != 1:
+        raise line.error(f"file serves one zone, got {len(zones)}", fix=f"file {name} example.org")
+    try:
+        records = read_master_file(text, zones[0])
+    except MasterFileError as error:
+        raise words.error_at(line.args[0], f"{name}: {error}") from error
+    return d.File(zones, records, through)
 
 
 def simple(kind: type[d.Plugin]) -> Maker:

@@ -172,3 +172,21 @@ def test_options_without_effect_are_noted() -> None:
 def test_files_are_keys_of_the_config_map() -> None:
     made = plugin("hosts /etc/coredns/custom.hosts", files={"custom.hosts": "192.0.2.1 a.org # x\n"})
     assert isinstance(made, d.Hosts) and made.entries == (("192.0.2.1", ("a.org",)),)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("www A 192.0.2.1\n", "needs one SOA"),
+        ("@ SOA a b 1 2 3 4\n", "line 1: SOA takes 7 words"),
+        ("@ SOA a b ( 1 2 3 4 5\n", "not closed"),
+        ("@ SOA a b 1 2 3 4 5\n$INCLUDE x\n", "line 2: $INCLUDE is not understood"),
+        ("@ SOA a b 1 2 3 4 5\nx WKS 1\n", "line 2: WKS is no record type"),
+        ("@ SOA a b 1 2 3 4 5\nx A fd00::1\n", "line 2: fd00::1 is no IPv4 address"),
+        ("@ SOA a b 1 2 3 4 5\nx MX ten y\n", "line 2: ten are not numbers"),
+        ("@ SOA a b 1 2 3 4 5\nx.b.org. A 192.0.2.1\n", "x.b.org is not in the zone a.org"),
+    ],
+)
+def test_master_files_that_cannot_be_used(text: str, words: str) -> None:
+    with pytest.raises(CorefileError, match=re.escape(words)):
+        plugin("file db.zone a.org", files={"db.zone": text})

@@ -29,13 +29,13 @@ SOA = f"ns.dns.{Z} hostmaster.{Z} 1 7200 1800 86400 30"
 class Rig:
     """A server with a Corefile, an upstream that is a function, and a clock that stands."""
 
-    def __init__(self, corefile: str, upstream: Upstream | None = None) -> None:
+    def __init__(self, corefile: str, upstream: Upstream | None = None, **files: str) -> None:
         self.now = 1000.0
         self.asked: list[str] = []
         self.lines: list[str] = []
         self.upstream: Upstream | None = upstream
         self.responder = Responder(say=lambda level, text: self.lines.append(text), clock=lambda: self.now)
-        found = compile_corefile(corefile, ORIGIN, resolv_conf=("192.0.2.53",)).config
+        found = compile_corefile(corefile, ORIGIN, resolv_conf=("192.0.2.53",), files=files).config
         blocks = json.loads(msgspec.json.encode([{"zones": b.zones, "plugins": b.plugins} for b in found.blocks]))
         table = Table(Meta(Z, (), frozenset(), 30, 1, ("192.0.2.53",), (), blocks))
         table.put("apex", [(Z, "SOA", 30, SOA), (Z, "NS", 30, f"ns.dns.{Z}")])
@@ -318,6 +318,35 @@ def test_acl_drops() -> None:
     assert Rig(". {\n acl {\n drop net *\n }\n whoami\n}\n").raw("a.org") is None
 
 
+ZONE = """$TTL 1h
+@       IN SOA ns hostmaster ( 7 7200 1800 ; refresh and retry
+            86400 60 )
+        IN NS  ns
+ns      A     192.0.2.1
+www 5m  A     192.0.2.2
+*.w     TXT   "any; thing"
+alias   CNAME www
+out     CNAME www.example.com.
+sub     NS    ns.sub
+ns.sub  A     192.0.2.3
+"""
+
+
+def test_file() -> None:
+    rig = Rig("a.org {\n file zone\n}\n. {\n forward . 192.0.2.53\n}\n", answering(WWW), zone=ZONE)
+    assert data(rig.ask("WWW.a.org"))[0].endswith(" 300 A 192.0.2.2")
+    assert data(rig.ask("x.y.w.a.org", "TXT")) == ['x.y.w.a.org. 3600 TXT "any; thing"']
+    assert data(rig.ask("alias.a.org")) == ["alias.a.org. 3600 CNAME www.a.org.", "www.a.org. 300 A 192.0.2.2"]
+    assert data(rig.ask("out.a.org"))[1] == "www.example.com. 300 A 192.0.2.80"
+    for name, rcode in (("nope.a.org", dns.rcode.NXDOMAIN), ("w.a.org", dns.rcode.NOERROR)):
+        message = rig.ask(name)
+        assert message.rcode() == rcode and not message.answer and message.authority[0].rdtype == dns.rdatatype.SOA
+    referral = rig.ask("x.sub.a.org")
+    assert not referral.flags & dns.flags.AA and referral.authority[0].rdtype == dns.rdatatype.NS
+    assert str(referral.additional[0][0]) == "192.0.2.3"
+    assert rig.ask("a.org", "SOA").answer[0][0].serial == 7
+
+
 def test_dns64() -> None:
     upstream = answering("v4.org. 60 A 192.0.2.1", "v6.org. 60 AAAA fd00::1")
     rig = Rig(". {\n dns64 {\n allow_ipv4\n }\n forward . 192.0.2.53\n}\n", upstream)
@@ -403,7 +432,8 @@ def test_everything_a_corefile_may_say_is_built() -> None:
     words = {
         "acl": "acl {\n allow\n}", "hosts": "hosts {\n ttl 5\n}", "template": "template IN A",
         "rewrite": "rewrite name a b", "kubernetes": f"kubernetes {Z}", "forward": "forward . 192.0.2.1",
+        "file": "file zone a.org",
     }  # fmt: skip
-    rig = Rig(". {\n" + "\n".join(words.get(name, name) for name in MAKERS) + "\n}\n")
+    rig = Rig(". {\n" + "\n".join(words.get(name, name) for name in MAKERS) + "\n}\n", zone=ZONE)
     built = {type(p).__name__ for p in rig.responder.built.caches}
     assert built == {"Cache"} and set(rig.responder.built.router.blocks[0].plugins) == set(MAKERS) - {"bind", "reload"}

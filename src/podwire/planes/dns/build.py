@@ -14,6 +14,7 @@ from podwire.planes.dns import wire
 from podwire.planes.dns.chain import Ask, Next, Plugin, Router, Served, link, refuse
 from podwire.planes.dns.plugins_cache import Cache
 from podwire.planes.dns.plugins_forward import Forward
+from podwire.planes.dns.plugins_zone import ZoneFile
 from podwire.planes.dns.table import Table
 
 Options = dict[str, Any]
@@ -113,6 +114,10 @@ class _Builder:
                 made.fallthrough = _zones(options["fallthrough"])
                 self.hosts.append(made)
                 return made
+            case "file":
+                zone = ZoneFile(own, options["records"], self.router.serve)
+                zone.fallthrough = _zones(options["fallthrough"])
+                return zone
             case "template":
                 return answer.Template(options, own, _zones(options["fallthrough"]))
             case "forward":
