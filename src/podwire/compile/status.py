@@ -26,7 +26,8 @@ from podwire.compile.status_pods import Observed, compile_pod_status
 from podwire.compile.statuses import condition, merge_conditions, merge_status, parse_time
 from podwire.kube import Ingress, IngressClass, Node, Pod, Service
 from podwire.kube.networking import IngressLoadBalancerIngress, IngressLoadBalancerStatus
-from podwire.plan import Merge, NodeFact, Remove, Write
+from podwire.plan import Merge, NodeFact, PodFact, Remove, Write
+from podwire.plan.node import Pod as PodUnit
 
 SLACK_SECONDS = 5
 Writes = Iterator[tuple[str, Write]]
@@ -38,13 +39,7 @@ def compile_status(context: Context) -> Piece:
     writes: dict[str, Write] = {}
     wakes: list[float] = []
     if owned.pod_status:
-        planes = _ready_planes(context)
-        for key, pod in context.snapshot.all(Pod).items():
-            if pod.metadata.deletion_timestamp is not None and _ends(context, pod, wakes):
-                name = f"end/Pod/{key}"
-                writes[name] = context.memo.unit(f"write/{name}", (pod.metadata.uid,), partial(_final, pod))
-            elif pod.spec.node_name:
-                writes.update(_pod(context, pod, planes))
+        writes.update(_pods(context, wakes))
         for node in context.snapshot.nodes.values():
             writes.update(_node(context, node))
     if owned.ingress_status:
@@ -67,20 +62,55 @@ def _ready_planes(context: Context) -> tuple[str, ...]:
     return tuple(name for name, names in keys.items() if any(k in facts and facts[k].ready for k in names))
 
 
-def _pod(context: Context, pod: Pod, planes: tuple[str, ...]) -> Writes:
+class _Known:
+    """What the status of each pod was decided on last time, by key, and the decision. Lives in the memo.
+
+    Only pods whose containers may run are kept: whether others may depends on more objects than are compared here.
+    """
+
+    def __init__(self) -> None:
+        self.pods: dict[str, tuple[Pod, PodFact | None, Node | None, PodUnit | None, Merge | None]] = {}
+        self.planes: tuple[str, ...] = ()
+
+
+def _pods(context: Context, wakes: list[float]) -> Writes:
+    """Ends and status of every pod; one that nothing happened to costs a comparison."""
+    snapshot, known = context.snapshot, context.memo.unit("known-pods", (), _Known)
+    planes = _ready_planes(context)
+    before = known.pods if known.planes == planes else {}
+    known.pods, known.planes = {}, planes
+    facts, nodes, units = snapshot.facts.pods, snapshot.nodes, context.nodes.pods if context.nodes else {}
+    for key, pod in snapshot.all(Pod).items():
+        meta = pod.metadata
+        if meta.deletion_timestamp is not None and _ends(context, pod, wakes):
+            name = f"end/Pod/{key}"
+            yield name, context.memo.unit(f"write/{name}", (meta.uid,), partial(_final, pod))
+            continue
+        if not pod.spec.node_name:
+            continue
+        fact, node, unit, last = facts.get(meta.uid), nodes.get(pod.spec.node_name), units.get(key), before.get(key)
+        if last is not None and last[0] is pod and last[1] is fact and last[2] is node and last[3] is unit:
+            known.pods[key] = last
+            patch = last[4]
+        else:
+            patch = _pod(context, pod, planes)
+            if unit is None or unit.run:
+                known.pods[key] = (pod, fact, node, unit, patch)
+        if patch is not None:
+            yield f"status/Pod/{key}", patch
+
+
+def _pod(context: Context, pod: Pod, planes: tuple[str, ...]) -> Merge | None:
     snapshot = context.snapshot
     node = snapshot.nodes.get(pod.spec.node_name)
     fact = snapshot.facts.pods.get(pod.metadata.uid)
     problems = _problems(context, pod)
     forgets = snapshot.settings.planes and context.nodes is not None and pod.key in context.nodes.pods
     if fact is None and not problems and not forgets:
-        return
+        return None
     seen = Observed(pod, fact, node, problems, planes, forgets)
-    key = f"status/Pod/{pod.key}"
     inputs = (pod, fact, node, problems, planes, forgets)
-    patch = context.memo.unit(f"write/{key}", inputs, partial(compile_pod_status, seen, snapshot.now))
-    if patch is not None:
-        yield key, patch
+    return context.memo.unit(f"write/status/Pod/{pod.key}", inputs, partial(compile_pod_status, seen, snapshot.now))
 
 
 def _problems(context: Context, pod: Pod) -> tuple[Problem, ...]:
