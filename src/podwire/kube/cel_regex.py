@@ -27,6 +27,8 @@ def compile_pattern(pattern: str) -> Any:
     options.log_errors = False
     try:
         return re2.compile(pattern, options)
+    except UnicodeEncodeError as error:
+        raise PatternError("invalid UTF-8") from error
     except re2.error as error:
         text = error.args[0] if error.args else ""
         raise PatternError(text.decode() if isinstance(text, bytes) else str(text)) from error
@@ -34,7 +36,12 @@ def compile_pattern(pattern: str) -> Any:
 
 def matches(text: str, pattern: str) -> bool:
     """Whether the pattern is found anywhere in ``text``."""
-    return compile_pattern(pattern).search(text) is not None
+    return compile_pattern(pattern).search(_sound(text)) is not None
+
+
+def _sound(text: str) -> str:
+    """Half a surrogate pair, as JSON escapes allow, becomes a question mark: RE2 reads UTF-8."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
@@ -42,7 +49,7 @@ def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
     found: list[str] = []
     if limit == 0:
         return found
-    for match in compile_pattern(pattern).finditer(text):
+    for match in compile_pattern(pattern).finditer(_sound(text)):
         found.append(match.group(0))
         if len(found) == limit:
             break

@@ -16,6 +16,7 @@ import msgspec
 
 from podwire.kube.columns import Column
 from podwire.kube.columns_text import since
+from podwire.kube.validate.errors import show
 
 Json = dict[str, Any]
 Step = tuple[str, Any]
@@ -194,13 +195,17 @@ def _cell(entry: CompiledColumn, value: Json, now: float) -> Any:
         case "date":
             return since(first, now) if isinstance(first, str) else None
         case "integer":
-            return int(first) if isinstance(first, int | float) and not isinstance(first, bool) else None
+            return int(first) if _is_number(first) else None
         case "number":
-            return float(first) if isinstance(first, int | float) and not isinstance(first, bool) else None
+            return float(first) if _is_number(first) else None
         case _:
             return first if isinstance(first, bool) else None
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 def _text(found: list[Any]) -> str:
     """As JSONPath prints: several values with spaces between them, objects as JSON."""
-    return " ".join(one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in found)
+    return " ".join(one if isinstance(one, str) else show(one) for one in found)

@@ -88,6 +88,11 @@ def _shape(raw: Any, path: str, depth: int) -> Errors:
         ):
             yield invalid(f"{path}.{name}", value, f"must be of type {'/'.join(k.__name__ for k in _kinds(kinds))}")
             return
+    for name in ("required", "x-kubernetes-list-map-keys"):
+        for index, word in enumerate(raw.get(name) or ()):
+            if not isinstance(word, str):
+                yield invalid(f"{path}.{name}[{index}]", word, "must be of type str")
+                return
     rules = raw.get("x-kubernetes-validations") or []
     for index, rule in enumerate(rules):
         if not isinstance(rule, dict) or any(

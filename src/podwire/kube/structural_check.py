@@ -124,7 +124,15 @@ def _key(node: Structural, item: Any) -> str:
         return ""
     fields = node.items.properties if node.items is not None else {}
     found = {name: item.get(name, fields[name].default if name in fields else None) for name in node.list_keys}
-    return msgspec.json.encode(found).decode()
+    return _name(found)
+
+
+def _name(value: Any) -> str:
+    """A value as text that equal values share."""
+    try:
+        return msgspec.json.encode(value, order="sorted").decode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as JSON escapes allow
+        return ascii(value)
 
 
 def _doubles(node: Structural, value: list[Any], path: str, old: Any) -> Errors:
@@ -133,7 +141,9 @@ def _doubles(node: Structural, value: list[Any], path: str, old: Any) -> Errors:
     if tolerated:
         return
     for index, item in enumerate(value):
-        name = msgspec.json.encode(item, order="sorted").decode() if node.list_type == "set" else _key(node, item)
+        if node.list_type == "map" and not isinstance(item, dict):
+            continue  # its type is wrong, which is said elsewhere
+        name = _name(item) if node.list_type == "set" else _key(node, item)
         if name in seen:
             shown = item if node.list_type == "set" else {k: item.get(k) for k in node.list_keys if k in item}
             yield duplicate(f"{path}[{index}]", shown)
@@ -141,10 +151,7 @@ def _doubles(node: Structural, value: list[Any], path: str, old: Any) -> Errors:
 
 
 def _has_doubles(node: Structural, items: list[Any]) -> bool:
-    names = [
-        msgspec.json.encode(item, order="sorted").decode() if node.list_type == "set" else _key(node, item)
-        for item in items
-    ]
+    names = [_name(item) if node.list_type == "set" else _key(node, item) for item in items]
     return len(set(names)) < len(names)
 
 
@@ -185,7 +192,7 @@ def _number(value: Any) -> bool:
 
 
 def _shown(bound: Any) -> str:
-    return str(int(bound)) if isinstance(bound, float) and bound == int(bound) else str(bound)
+    return str(int(bound)) if isinstance(bound, float) and bound.is_integer() else str(bound)
 
 
 def _min_length(value: Any, bound: int, path: str, _: Structural) -> Errors:
@@ -215,7 +222,7 @@ def _max_items(value: Any, bound: int, path: str, _: Structural) -> Errors:
 
 def _unique(value: Any, bound: bool, path: str, _: Structural) -> Errors:
     if bound and isinstance(value, list):
-        names = {msgspec.json.encode(item, order="sorted") for item in value}
+        names = {_name(item) for item in value}
         if len(names) < len(value):
             yield invalid(path, value, f"{path} in body shouldn't contain duplicates")
 

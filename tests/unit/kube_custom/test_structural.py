@@ -191,3 +191,26 @@ def test_a_rule_that_costs_too_much_is_refused_in_bounded_time() -> None:
     rule = {"rule": "self.all(a, self.all(b, self.all(c, a + b + c >= 0)))"}
     schema = {"type": "array", "items": {"type": "integer"}, "x-kubernetes-validations": [rule]}
     assert "call cost exceeds limit for rule" in ruled(schema, list(range(2000)))[0]
+
+
+@pytest.mark.parametrize(
+    "junk", [None, True, 3, 1.5, "\ud800", [], [None], {"name": 3}, {"name": {"a": []}}, [[["x"]]]]
+)
+def test_hostile_values_are_refused_or_taken_but_never_break(junk: Any) -> None:
+    item = {"type": "object", "properties": {"name": {"type": "string", "pattern": "^a", "format": "cidr"}}}
+    schema = {
+        "type": "object",
+        "properties": {
+            "keyed": {
+                "type": "array",
+                "items": item,
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+            "set": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+            "number": {"type": "number", "multipleOf": 0.1, "enum": [1, 2]},
+        },
+    }
+    for name in ("keyed", "set", "number"):
+        for value in (junk, [junk], [junk, junk], {"x": junk}):
+            errors(schema, {name: value}, {name: junk})
