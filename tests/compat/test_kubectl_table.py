@@ -18,6 +18,7 @@ SHOP = Path(__file__).parents[2] / "examples" / "shop"
 @pytest.fixture(scope="module")
 def shop() -> Iterator[RunningPodwire]:
     with running_podwire([SHOP]) as running:
+        running.environment["KUBE_EDITOR"] = 'sed -i \'s/a: "1"/a: "2"/\''
         yield running
 
 

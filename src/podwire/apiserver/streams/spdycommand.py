@@ -1,7 +1,7 @@
 """exec and attach over SPDY/3.1: one stream a channel.
 
 1. The client opens the streams it wants within :data:`OPEN_SECONDS`, each with header ``streamType``.
-2. Protocols v4 to v1 in ``X-Stream-Protocol-Version``; from v4 on the error stream carries a Status.
+2. Protocols v5 to v1 in ``X-Stream-Protocol-Version``; from v4 on the error stream carries a Status.
 
 Spec: kubernetes staging/src/k8s.io/kubelet/pkg/cri/streaming/remotecommand/httpstream.go.
 """
@@ -27,7 +27,7 @@ from podwire.apiserver.streams.mux import Connection, Stream
 from podwire.apiserver.streams.outcome import encode
 from podwire.apiserver.streams.takeover import Taken, take_over
 
-PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
+PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 OPEN_SECONDS = 30.0
 Streams = dict[str, Stream]
 
@@ -87,7 +87,7 @@ async def _serve(
         outcome = await run_session(session, options, send, asyncio.shield(running))
         if outcome is not None:
             with suppress(ConnectionError):
-                await streams["error"].write(encode(outcome, structured=protocol == PROTOCOLS[0]))
+                await streams["error"].write(encode(outcome, structured=protocol in PROTOCOLS[:2]))
                 for stream in streams.values():
                     await stream.close()
                 await _until_gone(running)
@@ -105,7 +105,7 @@ async def _open_streams(connection: Connection, options: CommandOptions, protoco
     """All streams of the request; None when the client leaves or takes too long."""
     wanted = {"error"}
     wanted |= {name for name in ("stdin", "stdout", "stderr") if getattr(options, name)}
-    if options.tty and protocol in PROTOCOLS[:2]:
+    if options.tty and protocol in PROTOCOLS[:3]:
         wanted.add("resize")
     streams: Streams = {}
     with suppress(TimeoutError):
