@@ -35,19 +35,19 @@ def test_files_are_read_only_and_follow_their_source(tmp_path: Path) -> None:
 
 def test_claims_outlive_pods_and_empty_volumes_do_not(tmp_path: Path) -> None:
     async def test(world: World) -> None:
-        mounts = (Mount("/data", "data", "part/of"), Mount("/tmp/work", "tmp"))
+        mounts = (Mount("/data", "data", "part/of"), Mount("/scratch", "tmp"))
         volumes = (ClaimVolume("data", "shop/db"), EmptyVolume("tmp"))
         tool = process("sleep", "1000", mounts=mounts)
         first = world.add("one", tool, volumes=volumes)
         await world.ready(first)
-        await collect(world, first, "sh", "-c", "echo kept > /data/file; echo lost > /tmp/work/file")
+        await collect(world, first, "sh", "-c", "echo kept > /data/file; echo lost > /scratch/file")
         del world.pods[first]
         await world.apply()
         await world.until(lambda: world.facts[first].gone)
         read_only = tuple(msgspec.structs.replace(m, read_only=True) for m in mounts)
         second = world.add("two", msgspec.structs.replace(tool, mounts=read_only), volumes=volumes)
         await world.ready(second)
-        code, out, _ = await collect(world, second, "sh", "-c", "cat /data/file; ls /tmp/work; touch /data/more")
+        code, out, _ = await collect(world, second, "sh", "-c", "cat /data/file; ls /scratch; touch /data/more")
         assert (code != 0, out) == (True, b"kept\n")
 
     run(test, tmp_path)

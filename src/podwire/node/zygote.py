@@ -16,7 +16,7 @@ Rules:
    a killed program.
 
 Sources: pid_namespaces(7), mount_namespaces(7), overlayfs documentation, pivot_root(2) "pivot_root(".", ".")";
-docs/lab/2026-11-24-namespaces-and-links.md.
+docs/lab/2026-11-24-namespaces-and-links.md, docs/lab/2026-11-24-container-roots.md.
 """
 
 import ctypes
