@@ -57,8 +57,7 @@ def test_a_hook_that_fails_ends_the_run(tmp_path: Path) -> None:
         uid = world.add("app", process("sleep", "1000", post_start=failing), grace_seconds=1, restart_policy="Never")
         tcp = world.add("tcp", process("sleep", "9", post_start=Hook(TcpCheck(1))), restart_policy="Never")
         await world.apply()
-        for pod in (uid, tcp):
-            await world.until(lambda pod=pod: world.facts[pod].containers[0].state == "terminated")
+        await world.until(lambda: all(world.facts[p].containers[0].state == "terminated" for p in (uid, tcp)))
         assert world.reasons().count("FailedPostStartHook") == 2
         assert not any(world.facts[uid].containers[0].ready for uid in (uid, tcp))
 
