@@ -167,12 +167,14 @@ async def fill(client: Client, count: int) -> None:
 
 
 def compare(name: str, results: dict[str, float], unit: str, *, more_is_better: bool) -> None:
-    """The last line: podwire's value, the peer's and the ratio (above 1: podwire is better)."""
-    line: dict[str, Any] = {"bench": name, "value": round(results["podwire"], 4), "unit": unit}
-    peer = results.get("kube-apiserver")
+    """The last line: podwire's value, the peer's, and how many times better podwire is (no peer: null)."""
+    value, peer = results["podwire"], results.get("kube-apiserver")
+    ratio = None
     if peer:
-        ratio = results["podwire"] / peer if more_is_better else peer / results["podwire"]
-        line |= {"peer": "kube-apiserver + etcd", "peer_value": round(peer, 4), "times_better": round(ratio, 2)}
+        ratio = round(value / peer if more_is_better else peer / value, 2)
     else:
-        line["peer"] = "not run: set PEER_KUBE_APISERVER and put etcd on the path"
+        print("peer not run: set PEER_KUBE_APISERVER to a kube-apiserver and put etcd on the path", flush=True)
+    line: dict[str, Any] = {"name": name, "value": round(value, 3), "unit": unit}
+    line |= {"peer": "kube-apiserver + etcd" if peer else None}
+    line |= {"peer_value": round(peer, 3) if peer else None, "ratio": ratio}
     print(json.dumps(line), flush=True)
