@@ -11,14 +11,12 @@ Rules (numbers are those of ``docs/design/policy.md``):
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 from msgspec import structs
 
 from podwire.base import FieldPath, Finding, Origin, assign_numbers, stable_hash
 from podwire.compile.context import Context, Piece
-from podwire.compile.memo import Memo
 from podwire.compile.policy_classes import (
     PeerClass,
     PeerClasses,
@@ -47,7 +45,6 @@ from podwire.kube import Namespace, NetworkPolicy, Pod, selects
 from podwire.kube.clusterpolicy import ClusterNetworkPolicy
 from podwire.plan import SELF, Decision, Direction, Matched, PolicyPlan, PolicyPod, PortClass, RuleKey
 
-T = TypeVar("T")
 Labels = tuple[tuple[str, str], ...]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
@@ -74,10 +71,12 @@ def compile_policy(context: Context) -> Piece:
         for name, n in snapshot.all(Namespace).items()
     )
     views = (*policies, *sorted(cluster, key=lambda view: (view.priority, view.policy.name)))
-    folded = memo.unit("policy-plan", (tuple(pods), views, namespaces), lambda: _fold(pods, views, namespaces))
-    idle = memo.unit("policy-idle", (folded, views), lambda: _idle(folded, views, pods, namespaces))
+    inputs = (tuple(pods), views, namespaces)
+    folded: Folded = memo.unit("policy-plan", inputs, lambda: _refold(memo.last("policy-plan"), *inputs))
+    plan = folded.plan
+    idle = memo.unit("policy-idle", (plan.decisions, views), lambda: _idle(plan, views, pods, namespaces))
     return Piece(
-        policy=_share(folded, memo),
+        policy=plan,
         findings=(*(f for view in views for f in view.findings), *idle),
         writes=dict(condition_writes(context, cluster)),
     )
@@ -94,15 +93,72 @@ def _idle(
     return tuple(find_idle(views, plan, found))
 
 
-def _share(plan: PolicyPlan, memo: Memo) -> PolicyPlan:
-    """The same plan made of the old units where they are equal: drivers compare units by identity."""
-    pods = {k: memo.unit(f"policy-unit/{k}", (unit,), partial(_itself, unit)) for k, unit in plan.pods.items()}
-    rules = {k: memo.unit(f"policy-rules/{k}", (r,), partial(_itself, r)) for k, r in plan.rule_sets.items()}
-    return memo.unit("policy-shared", (plan,), lambda: structs.replace(plan, pods=pods, rule_sets=rules))
+Signature = tuple[str, Labels, tuple[NamedPort, ...], int]
+"""All the compiler needs to know of a pod: namespace, labels, named ports, own peer class. Equal signatures give equal
+isolation and rules."""
 
 
-def _itself(value: T) -> T:
-    return value
+class Folded(msgspec.Struct, frozen=True, eq=False):
+    """A plan with what it was made from, and the result for each signature."""
+
+    plan: PolicyPlan
+    pods: tuple[PodView, ...]
+    views: tuple[PolicyView, ...]
+    namespaces: tuple[tuple[str, Labels], ...]
+    peers: PeerClasses
+    signatures: Mapping[str, Signature]
+    results: Mapping[Signature, tuple[str, Mapping[Direction, int]]]
+
+
+def _refold(
+    old: Folded | None,
+    pods: tuple[PodView, ...],
+    views: tuple[PolicyView, ...],
+    namespaces: tuple[tuple[str, Labels], ...],
+) -> Folded:
+    """From ``old`` when only pods changed, within the signatures there are; else from nothing. The plans are equal
+    either way, and made of the old units where those are equal: drivers compare units by identity."""
+    if old is None:
+        return _fold(pods, views, namespaces)
+    same = len(old.views) == len(views) and all(a is b for a, b in zip(old.views, views, strict=True))
+    if same and old.namespaces == namespaces:
+        moved = _move_pods(old, pods)
+        if moved is not None:
+            return moved
+    new = _fold(pods, views, namespaces)
+    return structs.replace(new, plan=_share(old.plan, new.plan))
+
+
+def _move_pods(old: Folded, pods: tuple[PodView, ...]) -> Folded | None:
+    """Every signature must have been there and stay in use, so that classes, ports and decisions stay what they are."""
+    before = {view.pod.key: view for view in old.pods}
+    signatures = dict(old.signatures)
+    units = {}
+    for pod in pods:
+        key = pod.pod.key
+        if before.pop(key, None) is pod:
+            units[key] = old.plan.pods[key]
+            continue
+        own = old.peers.class_of(pod)
+        signature = (pod.pod.namespace, pod.labels, pod.ports, own or 0)
+        if own is None or signature not in old.results:
+            return None
+        signatures[key] = signature
+        unit = _unit(pod, own, *old.results[signature])
+        units[key] = old.plan.pods[key] if old.plan.pods.get(key) == unit else unit
+    for key in before:
+        del signatures[key]
+    if len(set(signatures.values())) != len(old.results):
+        return None
+    plan = structs.replace(old.plan, pods=units)
+    return structs.replace(old, plan=plan, pods=pods, signatures=signatures)
+
+
+def _share(old: PolicyPlan, new: PolicyPlan) -> PolicyPlan:
+    pods = {k: old.pods[k] if old.pods.get(k) == unit else unit for k, unit in new.pods.items()}
+    rules = {k: old.rule_sets.get(k, found) for k, found in new.rule_sets.items()}  # named by content
+    decisions = old.decisions if old.decisions == new.decisions else new.decisions
+    return structs.replace(new, pods=pods, rule_sets=rules, decisions=decisions)
 
 
 class _Recorder:
@@ -118,8 +174,8 @@ class _Recorder:
 
 
 def _fold(
-    pods: list[PodView], policies: tuple[PolicyView, ...], namespaces: tuple[tuple[str, Labels], ...]
-) -> PolicyPlan:
+    pods: tuple[PodView, ...], policies: tuple[PolicyView, ...], namespaces: tuple[tuple[str, Labels], ...]
+) -> Folded:
     labels = {name: dict(pairs) for name, pairs in namespaces}
     peers = classify_peers(pods, labels, policies)
     ports = classify_ports(pods, (rule for policy in policies for rule in policy.rules))
@@ -130,11 +186,11 @@ def _fold(
             by_namespace.setdefault(policy.policy.namespace, []).append(policy)
     recorder = _Recorder()
     sets: dict[str, dict[RuleKey, str]] = {}
-    subjects: list[tuple[PodView, str, dict[Direction, str]]] = []
-    known: dict[tuple[str, Labels, tuple[NamedPort, ...], int], tuple[str, dict[Direction, str]]] = {}
+    signatures: dict[str, Signature] = {}
+    known: dict[Signature, tuple[str, dict[Direction, str]]] = {}
     for pod in pods:
         own = peers.of_pod[pod.pod.key]
-        alike = (pod.pod.namespace, pod.labels, pod.ports, own)
+        alike = signatures[pod.pod.key] = (pod.pod.namespace, pod.labels, pod.ports, own)
         if alike not in known:
             selecting = _selecting(pod, by_namespace.get(pod.pod.namespace, ()))
             subject = Subject(pod, peers.classes[own], selecting, cluster_policies_of(pod, cluster, labels))
@@ -143,27 +199,36 @@ def _fold(
             key = known[alike][0]
             if key and key not in sets:
                 sets[key] = _rule_set(subject, peers, ports, recorder)
-        subjects.append((pod, *known[alike]))
     numbers = assign_numbers(recorder.decisions)
     rules = {k: {rule: numbers[text] for rule, text in sorted(found.items())} for k, found in sorted(sets.items())}
     names = {k: _content_name(found) for k, found in rules.items()}
-    return PolicyPlan(
-        pods={
-            pod.pod.key: PolicyPod(
-                pod=pod.pod,
-                uid=pod.uid,
-                node=pod.node,
-                addresses=pod.addresses,
-                identity=peers.of_pod[pod.pod.key],
-                isolated={d: numbers[text] for d, text in isolated.items()},
-                rule_set=names.get(key, ""),
-            )
-            for pod, key, isolated in subjects
-        },
+    results = {
+        alike: (names.get(key, ""), {d: numbers[text] for d, text in isolated.items()})
+        for alike, (key, isolated) in known.items()
+    }
+    units = {}
+    for pod in pods:
+        alike = signatures[pod.pod.key]
+        units[pod.pod.key] = _unit(pod, alike[3], *results[alike])
+    plan = PolicyPlan(
+        pods=units,
         cidrs=peers.cidrs,
         ports=ports,
         rule_sets={names[k]: found for k, found in rules.items()},
         decisions={numbers[text]: recorder.decisions[text] for text in sorted(recorder.decisions)},
+    )
+    return Folded(plan, pods, policies, namespaces, peers, signatures, results)
+
+
+def _unit(pod: PodView, identity: int, rule_set: str, isolated: Mapping[Direction, int]) -> PolicyPod:
+    return PolicyPod(
+        pod=pod.pod,
+        uid=pod.uid,
+        node=pod.node,
+        addresses=pod.addresses,
+        identity=identity,
+        isolated=isolated,
+        rule_set=rule_set,
     )
 
 

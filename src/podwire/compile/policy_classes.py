@@ -5,7 +5,7 @@ Numbers are hashes of what defines the class, so a change elsewhere does not ren
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, summarize_address_range
 
 import msgspec
@@ -33,6 +33,8 @@ class PeerClasses(msgspec.Struct, frozen=True):
     of_pod: Mapping[str, int]
     cidrs: Mapping[Cidr, int]
     by_match: Mapping[BlockPeer | str, tuple[PeerClass, ...]] = {}
+    class_of: Callable[[PodView], int | None] = lambda pod: None
+    """The class of a pod that was not there, if it is one of ``classes``."""
 
     def matching(self, match: BlockPeer | PodsPeer | None) -> Iterable[PeerClass]:
         """Every class one peer of a rule matches; None matches all."""
@@ -52,12 +54,16 @@ def classify_peers(
     keys: dict[str, tuple[frozenset[str], frozenset[BlockPeer], tuple[NamedPort, ...]]] = {}
     pod_keys = {}
     matcher = _Matcher(selectors, namespaces)
-    for pod in pods:
+
+    def describe(pod: PodView) -> tuple[str, tuple[frozenset[str], frozenset[BlockPeer], tuple[NamedPort, ...]]]:
         matched = matcher.match(pod)
         inside = _blocks_of(pod.addresses[0], blocks) if blocks else frozenset[BlockPeer]()
         ports = tuple(p for p in pod.ports if p.name in names)
-        key = f"pod|{sorted(matched)}|{sorted(map(str, inside))}|{ports}"
-        keys[key] = (matched, inside, ports)
+        return f"pod|{sorted(matched)}|{sorted(map(str, inside))}|{ports}", (matched, inside, ports)
+
+    for pod in pods:
+        key, parts = describe(pod)
+        keys[key] = parts
         pod_keys[pod.pod.key] = key
     ranges = _disjoint_ranges(blocks)
     for inside in {matched for _, matched in ranges}:
@@ -72,6 +78,7 @@ def classify_peers(
             by_match.setdefault(match, []).append(found)
     return PeerClasses(
         by_match={match: tuple(found) for match, found in by_match.items()},
+        class_of=lambda pod: numbers.get(describe(pod)[0]),
         classes=classes,
         of_pod={pod: numbers[key] for pod, key in pod_keys.items()},
         cidrs=dict(sorted((cidr, numbers[_block_key(inside)]) for cidr, inside in ranges)),
