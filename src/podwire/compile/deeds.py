@@ -6,6 +6,8 @@ Rules:
    the write first appears, and said a second later, unless the API refused the write: then that is said.
 2. The texts are those of Kubernetes' controllers, word for word.
 3. Notes are kept for a minute: by then they are Events.
+4. The more there is to say, the later it is said (a second for every 200 deeds, at most half a minute): making a
+   thousand pods ready comes before telling of it.
 
 Source: kubernetes ``pkg/controller/controller_utils.go`` (RealPodControl), ``pkg/controller/deployment/sync.go``,
 ``pkg/controller/statefulset/stateful_pod_control.go``, ``pkg/controller/tainteviction``, ``pkg/scheduler``.
@@ -45,6 +47,11 @@ class Deeds:
         self._noted: dict[str, Said] = {}
         self._notes: list[tuple[str, EventFact]] = []
         self.facts: tuple[EventFact, ...] = ()
+
+    @property
+    def delay_seconds(self) -> float:
+        """Rule 4."""
+        return min(30.0, max(1.0, len(self.facts) / 200))
 
     def note(self, context: Context, writes: Mapping[str, Write]) -> None:
         """Take in the writes of one compile."""

@@ -50,18 +50,19 @@ class _Said(msgspec.Struct, frozen=True):
 def next_event_at(context: Context) -> float | None:
     """When the next fact is due to be written (rule 3)."""
     now = context.snapshot.now
-    return min((f.at + DELAY_SECONDS for f in _facts(context) if f.at + DELAY_SECONDS > now), default=None)
+    return min((due for due, _ in _facts(context) if due > now), default=None)
 
 
-def _facts(context: Context) -> tuple[EventFact, ...]:
-    """What drivers observed and what controllers did."""
-    return (*context.snapshot.facts.events, *deeds_of(context).facts)
+def _facts(context: Context) -> Iterator[tuple[float, EventFact]]:
+    """What drivers observed and what controllers did, with the time it is due."""
+    yield from ((fact.at + DELAY_SECONDS, fact) for fact in context.snapshot.facts.events)
+    deeds = deeds_of(context)
+    yield from ((fact.at + deeds.delay_seconds, fact) for fact in deeds.facts)
 
 
 def compile_events(context: Context) -> Iterator[tuple[str, Write]]:
     """Events for observed facts that are due, and for the findings of earlier passes."""
-    due = context.snapshot.now - DELAY_SECONDS
-    facts = tuple(fact for fact in _facts(context) if fact.at <= due)
+    facts = tuple(fact for due, fact in _facts(context) if due <= context.snapshot.now)
     horizon = context.snapshot.now - KEEP_SECONDS
     said = context.memo.unit("event-facts", (facts, int(horizon // 60)), partial(_group, facts, horizon))
     for item in said:

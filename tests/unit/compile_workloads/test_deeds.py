@@ -93,3 +93,15 @@ def test_no_burst_of_observed_events_is_lost() -> None:
     assert sum(e["reason"] == "Pulled" for e in world.all("Event")) == 1000
     world.now += 120
     assert world.snapshot().facts.events == ()
+
+
+def test_a_burst_is_told_later() -> None:
+    world = World()
+    world.apply(deployment("web", 150))
+    world.edit_node("node-1", status={"allocatable": {"pods": "500"}})
+    world.settle()
+    assert not world.all("Event") and world.compiled is not None
+    assert world.compiled.wake_at is not None and world.compiled.wake_at - world.now > 1.4
+    world.now = world.compiled.wake_at
+    world.settle()
+    assert len(world.all("Event")) >= 300
