@@ -7,6 +7,7 @@
    size of what they read and make. Beyond the budget evaluation stops with :class:`CostExceeded`, so a rule cannot hold
    up the server: a unit takes less than a microsecond.
 
+Why not a library: docs/lab/2026-11-24-cel-and-patterns.md.
 Spec: cel-spec doc/langdef.md; cel-go checker, ext/comprehensions.go, common/types/optional.go; KEP-2876 (costs).
 """
 

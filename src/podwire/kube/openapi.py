@@ -153,7 +153,8 @@ def openapi_document(group: str, version: str, *, custom: Iterable[tuple[Kind, J
 
 
 def _without_strategic(item: Json) -> Json:
-    """Custom resources take no strategic merge patches; kubectl looks here before it sends one."""
+    """Custom resources take no strategic merge patches; kubectl looks here before it sends one
+    (docs/lab/2026-11-24-cel-and-patterns.md)."""
     patch = item.get("patch")
     if patch is None:
         return item
