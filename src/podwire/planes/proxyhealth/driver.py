@@ -98,8 +98,8 @@ class ProxyHealthDriver:
     async def _open(self, listener: Listener) -> None:
         try:
             opened = self._open_socket(node_netns(self._cluster, listener.node), socket.SOCK_STREAM)
-        except PodwireError:
-            return  # rule 2
+        except (PodwireError, OSError):
+            return  # rule 2; a namespace in the making is a plain file, which cannot be entered (EINVAL)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind((listener.address, listener.port))
