@@ -171,6 +171,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ok("set env deploy/quick A=B", r"env updated"),
         ok("rollout status deploy/quick --timeout=60s", r"successfully rolled out"),
         ok("scale deploy quick --replicas=1", r"scaled"),
+        ok("get deploy quick -o yaml --show-managed-fields", r"^    subresource: scale$"),
         ok("wait --for=condition=Available deploy/quick --timeout=60s", r"condition met"),
         ok("wait --for=jsonpath={.status.readyReplicas}=1 deploy/quick --timeout=60s", r"condition met"),
         ok("delete cm -l table=yes", r'configmap "table" deleted'),

@@ -52,6 +52,8 @@ class WriteOptions(msgspec.Struct, frozen=True, kw_only=True):
     force: bool = False
     user: User | None = None
     """Who writes; None is podwire itself."""
+    through: str = ""
+    """The subresource whose name managedFields keep, when the write itself is one to the object (scale)."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,7 +295,7 @@ class Verbs:
     def _track(self, kind: Kind, new: Json, old: Json | None, *, options: WriteOptions, subresource: str) -> Json:
         if not options.manager:
             return new
-        by = By(manager=options.manager, subresource=subresource, now=self._now())
+        by = By(manager=options.manager, subresource=subresource or options.through, now=self._now())
         return track_update(self.objects.kinds.meaning(kind).patch_kind(kind), old, new, by=by)
 
     def _default(self, kind: Kind, value: Json) -> Json:

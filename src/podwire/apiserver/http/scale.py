@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from podwire.apiserver.http.ask import Target
 from podwire.apiserver.http.body import parse_json
 from podwire.apiserver.patching import By, apply_patch
@@ -30,7 +32,7 @@ def replace(verbs: Verbs, target: Target, wanted: Json, options: WriteOptions) -
     meta = wanted.get("metadata")
     if isinstance(meta, dict) and meta.get("resourceVersion"):
         change["metadata"] = {"resourceVersion": meta["resourceVersion"]}
-    return verbs.merge(target.kind, target.key, change, options)
+    return verbs.merge(target.kind, target.key, change, msgspec.structs.replace(options, through="scale"))
 
 
 def patch(verbs: Verbs, target: Target, media: str, body: bytes, *, options: WriteOptions) -> Outcome:
