@@ -33,8 +33,8 @@ class Probe(msgspec.Struct, frozen=True, order=True):
 
 
 class Observation(msgspec.Struct, frozen=True, order=True):
-    """``connects`` with the pod that answered (``namespace/name``, or empty when it was no stand-in), ``refused``,
-    ``dropped`` or ``no-route``."""
+    """``connects`` with the pod that answered (``namespace/name``; by UDP ``/name``, all that a stand-in says there;
+    empty when it was no stand-in), ``refused``, ``dropped`` or ``no-route``."""
 
     outcome: str
     pod: str = ""
@@ -148,5 +148,6 @@ async def _observe_udp(probe: Probe, opened: socket.socket) -> Observation:
         with contextlib.suppress(PermissionError):
             await loop.sock_sendall(opened, QUESTION)
         answer = await loop.sock_recv(opened, 65536)
-    said = answer.decode(errors="replace").split()
-    return Observation("connects", said[0] if said and "/" in said[0] else "")
+    if answer.startswith(QUESTION[:2]):  # a DNS server repeats the id; a stand-in says its name first
+        return Observation("connects")
+    return Observation("connects", "/" + answer.partition(b" ")[0].decode(errors="replace"))

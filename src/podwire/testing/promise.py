@@ -50,10 +50,13 @@ async def find_mismatches(state: State) -> tuple[int, list[Mismatch]]:
 
 
 def agrees(predicted: frozenset[Observation], observed: Observation) -> bool:
-    """An anonymous answer (a program, not a stand-in) agrees with any connection."""
+    """An anonymous answer (a program, not a stand-in) agrees with any connection, ``/name`` with a pod of that name."""
     if observed in predicted:
         return True
-    return observed.outcome == "connects" and not observed.pod and any(o.outcome == "connects" for o in predicted)
+    pods = {o.pod for o in predicted if o.outcome == observed.outcome == "connects"}
+    if observed.pod.startswith("/"):
+        return any(pod.endswith(observed.pod) for pod in pods)
+    return bool(pods) and not observed.pod
 
 
 def make_cases(state: State) -> Iterator[Case]:
