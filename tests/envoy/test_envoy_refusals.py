@@ -11,6 +11,7 @@ from tests.envoy.envoy_rig import Backend, Rig, cluster, key_pair, prefix
 from podwire.plan import ProxyPlan, VirtualHost, digest
 from podwire.planes.envoy.bootstrap import admin_path
 from podwire.planes.envoy.driver import ads_path
+from podwire.testing.process import eventually
 
 pytestmark = [pytest.mark.envoy, pytest.mark.xdist_group("envoy-refusals")]
 
@@ -139,6 +140,7 @@ def test_a_taken_port_is_told_and_tried_again(rig: Rig, backends: Backends) -> N
 
 
 def test_sockets_and_files_are_private(rig: Rig) -> None:
+    eventually(admin_path(rig.dir, rig.key).exists)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in rig.dir.iterdir() if path != rig.log}
     assert set(modes.values()) == {0o600}
     assert {ads_path(rig.dir).name, admin_path(rig.dir, rig.key).name} < set(modes)

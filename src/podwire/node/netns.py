@@ -82,6 +82,8 @@ def entered(name: str) -> Iterator[None]:
         raise PodwireError(f"network namespace {name} is gone") from error
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
+        if os.fstat(target).st_dev == os.stat(RUN).st_dev:  # a plain file: the namespace is mounted a moment later
+            raise PodwireError(f"network namespace {name} is not there yet")
         _check(_libc.setns(target, CLONE_NEWNET), f"enter {name}")
         try:
             yield

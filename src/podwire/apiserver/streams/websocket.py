@@ -6,6 +6,8 @@
 3. The ``base64`` subprotocols carry the same in text: the channel as a digit, the rest in base64.
 4. Text messages of the others are taken as their bytes, as Kubernetes does: the official Python client sends text
    whenever its input is a ``str`` (docs/lab/2026-11-24-python-clients.md).
+5. Nothing is sent within the first :data:`CLIENT_SECONDS`: kubectl reads before it has made its streams, and discards
+   what arrives for one it does not know yet (docs/lab/2026-11-24-kubectl-streams.md).
 
 Spec: KEP-4006; apimachinery pkg/util/remotecommand/constants.go; apiserver pkg/util/wsstream.
 """
@@ -41,6 +43,7 @@ CLOSE = 255
 MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_WAITING_MESSAGES = 32
 CLOSE_SECONDS = 5.0
+CLIENT_SECONDS = 0.05
 _UNSUPPORTED_DATA = 1003
 
 
@@ -79,7 +82,12 @@ async def serve_websocket(
         await end(session)
         raise
 
+    loop = asyncio.get_running_loop()
+    quiet_until = loop.time() + CLIENT_SECONDS
+
     async def send(channel: int, data: bytes) -> None:
+        if loop.time() < quiet_until:
+            await asyncio.sleep(quiet_until - loop.time())
         if socket.ws_protocol in (V4_BASE64, V1_BASE64):
             await socket.send_str(f"{channel}{base64.b64encode(data).decode()}")
         else:

@@ -5,6 +5,7 @@ A socket keeps the namespace it was made in, so entering one is needed only to m
 """
 
 import ctypes
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -60,6 +61,8 @@ def _enter(name: str) -> None:
     try:
         if libc.setns(descriptor, CLONE_NEWNET) != 0:
             code = ctypes.get_errno()
+            if code == errno.EINVAL:  # a plain file: the namespace will be mounted over it a moment later
+                raise FileNotFoundError(errno.ENOENT, "not a namespace yet", name)
             raise EnvironmentUnfit(f"cannot enter network namespace {name}: {os.strerror(code)} (fix: run as root)")
     finally:
         os.close(descriptor)
