@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.compat.kubectl_table import TABLE, Row
 
-from podwire.testing.process import RunningPodwire, running_podwire
+from podwire.testing.process import RunningPodwire, eventually, running_podwire
 
 pytestmark = [pytest.mark.compat, pytest.mark.kernel, pytest.mark.xdist_group("kubectl-table")]
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
@@ -19,6 +19,7 @@ SHOP = Path(__file__).parents[2] / "examples" / "shop"
 def shop() -> Iterator[RunningPodwire]:
     with running_podwire([SHOP]) as running:
         running.environment["KUBE_EDITOR"] = 'sed -i \'s/a: "1"/a: "2"/\''
+        eventually(lambda: running.kubectl("get", "events", "-n", "shop"), lambda said: "Started container" in said)
         yield running
 
 
