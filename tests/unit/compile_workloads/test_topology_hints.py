@@ -1,6 +1,7 @@
 """Zone hints in proportion to CPU (KEP-2433): numbers as kubernetes' topologycache tests have them."""
 
 from collections import Counter
+from math import ceil
 from typing import Any
 
 from hypothesis import given
@@ -117,9 +118,12 @@ def test_no_zone_is_overloaded_and_every_endpoint_is_hinted(zones: list[str], cp
         assert why.startswith(("Insufficient number", "Unable"))
         return
     assert found.total() == len(zones)
-    for zone, cpu in zip("abc", cpus, strict=True):
-        desired = cpu / sum(cpus) * len(zones)
-        assert found[zone] > desired - 1 or found[zone] >= desired / 1.2
+    desired = {zone: cpu / sum(cpus) * len(zones) for zone, cpu in zip("abc", cpus, strict=True)}
+    raised = {zone: max(share, ceil(share / 1.2)) for zone, share in desired.items()}
+    # Rule 4 stops below half an endpoint of surplus, and upstream raises desired shares to their minimums, so they may
+    # add up to more than there are endpoints: a zone misses at most that excess and half of one for each other zone.
+    excess = sum(raised.values()) - len(zones)
+    assert all(found[zone] > share - excess - 1 - 1e-9 for zone, share in raised.items())
 
 
 def zoned_world() -> World:
