@@ -123,6 +123,16 @@ async def apply_objects(server: ApiServer, objects: Sequence[Json]) -> tuple[Fin
     return tuple(findings)
 
 
+def revisions_of(server: ApiServer, objects: Sequence[Json]) -> dict[Ref, int]:
+    """The newest revision of each of ``objects`` that is stored and of a kind the engine looks at."""
+    found = {}
+    for ref in (_ref(value) for value in objects if value["kind"] in KINDS):
+        stored = server.get(ref.kind, ref.namespace, ref.name)
+        if stored is not None:
+            found[ref] = int(stored["metadata"]["resourceVersion"])
+    return found
+
+
 def _refusal(value: Json, error: StatusError) -> Finding:
     ref, message = _ref(value), str(error.status.get("message"))
     lost = error.status.get("code") == NOT_FOUND and ref.namespace

@@ -20,8 +20,8 @@ import msgspec
 
 import podwire
 from podwire.apiserver.server import ApiServer, ApiSettings
-from podwire.base import Finding, PodwireError
-from podwire.cluster.adapter import EmbeddedSource, apply_objects, issue_token
+from podwire.base import Finding, PodwireError, Ref
+from podwire.cluster.adapter import EmbeddedSource, apply_objects, issue_token, revisions_of
 from podwire.cluster.drivers import drive_packets, drive_simulated
 from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import NodeLayout, system_objects
@@ -55,6 +55,7 @@ class EmbeddedCluster:
         self._engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
         self.server: ApiServer | None = None
+        self._unseen: dict[Ref, int] = {}
 
     @property
     def state(self) -> State | None:
@@ -114,28 +115,42 @@ class EmbeddedCluster:
         present = {(v["kind"], v["metadata"]["name"]) for v in self.server.list_all()[0]}
         # The Corefile is the user's as soon as it is there.
         wanted = [v for v in objects if v["kind"] != "ConfigMap" or ("ConfigMap", v["metadata"]["name"]) not in present]
-        refused = await apply_objects(self.server, wanted)
+        refused = await self.apply(wanted)
         if refused:
             raise PodwireError("; ".join(map(str, refused)))
 
     async def apply(self, objects: Sequence[Json]) -> tuple[Finding, ...]:
         """Server-side apply of manifests; what the API refuses becomes a finding, the rest goes on."""
         assert self.server is not None
-        return await apply_objects(self.server, objects)
+        findings = await apply_objects(self.server, objects)
+        self._unseen |= revisions_of(self.server, objects)
+        return findings
 
     async def wait_ready(self, timeout_seconds: float) -> tuple[str, ...]:
         """Wait until networking is ready; what it still waits for when the time is over (empty: ready)."""
         engine = self._engine
         assert engine is not None and self._running is not None
-        waiter = asyncio.create_task(engine.wait_until(_is_ready))
+        waiter = asyncio.create_task(engine.wait_until(self._is_ready))
         await asyncio.wait({waiter, self._running}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
         waiter.cancel()
         if self._running.done():
             await self.serve()
+        if waiter.done():
+            return ()
         state = engine.state
         if state is None:
             return ("the first look at the API",)
         return tuple(map(str, waiting_for(state.snapshot, state.plans)))
+
+    def _is_ready(self, state: State) -> bool:
+        """Ready, and not merely because what was applied has not come around yet."""
+        assert self.server is not None
+        for ref, revision in list(self._unseen.items()):
+            found = state.snapshot.find(ref)
+            shown = found is not None and int(found.metadata.resource_version) >= revision
+            if shown or self.server.get(ref.kind, ref.namespace, ref.name) is None:
+                del self._unseen[ref]
+        return not self._unseen and is_ready(state.snapshot, state.plans)
 
     async def wait_state(self, predicate: Callable[[State], bool], timeout_seconds: float) -> State:
         """The first published state that satisfies ``predicate``. Raises :class:`TimeoutError`."""
@@ -170,10 +185,6 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield from _leaves(error)
         else:
             yield error
-
-
-def _is_ready(state: State) -> bool:
-    return is_ready(state.snapshot, state.plans)
 
 
 def make_settings(home: ClusterHome, images: Sequence[ImageRule]) -> Settings:
