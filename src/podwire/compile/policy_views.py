@@ -243,7 +243,11 @@ def _ports(
 
 
 def _text(selector: LabelSelector | None) -> str:
-    return "" if selector is None else msgspec.json.encode(selector, order="deterministic").decode()
+    """Equal text for equal selectors; encoding would leave out defaults by identity, not by value."""
+    if selector is None:
+        return ""
+    expressions = [(e.key, e.operator, tuple(e.values)) for e in selector.match_expressions]
+    return f"{sorted(selector.match_labels.items())}{expressions}"
 
 
 def group_labels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
