@@ -19,7 +19,8 @@ SHOP = Path(__file__).parents[2] / "examples" / "shop"
 def shop() -> Iterator[RunningPodwire]:
     with running_podwire([SHOP]) as running:
         running.environment["KUBE_EDITOR"] = 'sed -i \'s/a: "1"/a: "2"/\''
-        eventually(lambda: running.kubectl("get", "events", "-n", "shop"), lambda said: "Started container" in said)
+        mine = ("get", "events", "-n", "shop", "--field-selector=involvedObject.name=debug")
+        eventually(lambda: running.kubectl(*mine), lambda said: "Started container" in said)
         yield running
 
 

@@ -154,7 +154,7 @@ def test_spoiled_objects_are_stored_or_refused(kit: Any, case: tuple[Json, Json]
             how = WriteOptions(manager="m", field_validation=validation)
             attempt(bench.verbs.create, kind, namespace, copy.deepcopy(value), how)
         attempt(bench.verbs.create, kind, namespace, copy.deepcopy(sample), how)
-        for subresource in ("", *(s for s in kind.subresources if s in ("status", "finalize", "ephemeralcontainers"))):
+        for subresource in ("", *(s for s in kind.subresources if s in ("status", "finalize"))):
             sent = copy.deepcopy(value)
             attempt(bench.verbs.update, kind, namespace, sent, how, name="x", subresource=subresource)
 

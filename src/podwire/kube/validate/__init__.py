@@ -44,7 +44,7 @@ def validate(obj: Obj, old: Obj | None = None, *, subresource: str = "") -> tupl
     """Everything wrong with ``obj``, metadata first; empty when it may be stored.
 
     ``obj`` must have had its types checked and its defaults filled. ``subresource`` narrows the check: ``status``
-    looks at metadata and status only, ``binding`` and ``ephemeralcontainers`` allow a pod's spec to change.
+    looks at metadata and status only, ``binding`` allows a pod's spec to change.
     """
     kind = KINDS[obj["kind"]]
     found = list(check_meta(obj.get("metadata") or {}, kind_name=kind.name, namespaced=kind.namespaced))
@@ -53,7 +53,7 @@ def validate(obj: Obj, old: Obj | None = None, *, subresource: str = "") -> tupl
     if subresource == "status":
         return (*found, *_status_errors(obj, old))
     check = _CHECKS.get(kind.name)
-    compared = None if subresource in ("binding", "ephemeralcontainers", "resize") else old
+    compared = None if subresource in ("binding", "resize") else old
     return (*found, *(check(obj, compared) if check else ()))
 
 
