@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
+
 from podwire.base import Origin, Ref
 from podwire.node import NodeRuntime, list_clusters
 from podwire.node.sockets import open_socket
@@ -18,6 +20,7 @@ from podwire.plan import EventFact, Fact, NodeFact, NodePlan, PodFact, node_netn
 from podwire.plan.node import (
     Container,
     ExternalRoute,
+    Network,
     Node,
     Pod,
     ProcessWork,
@@ -44,6 +47,8 @@ class World:
         self.pods: dict[str, Pod] = {}
         self.routes: dict[str, ExternalRoute] = {}
         self.pod_bits = 24
+        self.network: Network = "host-gw"
+        self.mtu = 1500
         self.node_names = ["node-1", "node-2"]
         self._changed = asyncio.Event()
         self.runtime = NodeRuntime(self._report, state_dir=state_dir)
@@ -63,9 +68,10 @@ class World:
             for i, name in enumerate(self.node_names)
         }
         pods = {pod.pod.key: pod for pod in self.pods.values()}
-        return NodePlan(
+        plan = NodePlan(
             self.cluster, f"{self.prefix}.0/24", nodes, pods, dict(self.routes), ("10.96.0.0/12",), "10.244.0.0/16"
         )
+        return msgspec.structs.replace(plan, network=self.network, mtu=self.mtu)
 
     def add(self, name: str, *containers: Container, node: str = "node-1", **more: object) -> str:
         uid = f"uid-{name}-{uuid.uuid4().hex[:6]}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from podwire.cluster.embedded import EmbeddedCluster
+from podwire.cluster.system import NodeLayout
 from podwire.explain import Branch, World, trace
 from podwire.testing.clusters import running_cluster
 from podwire.testing.generate import generate_cluster
@@ -122,7 +123,7 @@ def test_a_watcher_sees_names_and_the_service_used() -> None:
 
     async def check() -> None:
         objects = [pod("front", {"app": "front"}), pod("back", {"app": "back"}), pod("other", {}), DENY_BACK, SERVICE]
-        async with running_cluster(objects, nodes=1) as cluster, asyncio.timeout(DEADLINE_SECONDS):
+        async with running_cluster(objects, layout=NodeLayout(nodes=1)) as cluster, asyncio.timeout(DEADLINE_SECONDS):
             await watch_two_connections(cluster)
 
     asyncio.run(check())

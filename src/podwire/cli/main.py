@@ -75,6 +75,13 @@ def _add_up(commands: Commands) -> None:
         "--node-cidr-mask-size", type=int, default=24, metavar="N", help="pod addresses of a node (default: /24)"
     )
     parser.add_argument(
+        "--network",
+        choices=("host-gw", "vxlan"),
+        default="host-gw",
+        help="pods of other nodes by routes or in a tunnel",
+    )
+    parser.add_argument("--mtu", type=int, default=0, help="largest packet of a pod (default: 1500, by vxlan 1450)")
+    parser.add_argument(
         "--image",
         action="append",
         default=[],

@@ -47,7 +47,8 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     home = ClusterHome(args.name)
     home.open()
-    layout = NodeLayout(args.nodes, tuple(args.zones.split(",")), args.node_cidr_mask_size)
+    zones = tuple(args.zones.split(","))
+    layout = NodeLayout(args.nodes, zones, args.node_cidr_mask_size, network=args.network, mtu=args.mtu)
     cluster = EmbeddedCluster(
         home, layout, images=images, simulated=simulated, allow_external_ips=args.allow_external_ips
     )
@@ -148,6 +149,7 @@ def _detach(args: argparse.Namespace) -> int:
     argv += ["--allow-external-ips"] if args.allow_external_ips else []
     argv += ["--zones", args.zones, "--timeout", str(args.timeout)]
     argv += ["--node-cidr-mask-size", str(args.node_cidr_mask_size)]
+    argv += ["--network", args.network, "--mtu", str(args.mtu)]
     argv += [word for path in args.file for word in ("-f", str(Path(path).absolute()))]
     argv += [word for image in args.image for word in ("--image", image)]
     with home.log.open("wb") as log:

@@ -24,7 +24,7 @@ from podwire.base import Finding, PodwireError, Ref
 from podwire.cluster.adapter import EmbeddedSource, apply_objects, issue_token, revisions_of
 from podwire.cluster.drivers import drive_packets, drive_simulated
 from podwire.cluster.home import ClusterHome
-from podwire.cluster.system import NodeLayout, system_objects
+from podwire.cluster.system import NodeLayout, lay_out, system_objects
 from podwire.engine import Engine, State, is_ready, waiting_for
 from podwire.planes.dns.driver import dns_argv
 from podwire.planes.envoy import envoy_argv
@@ -50,7 +50,8 @@ class EmbeddedCluster:
         self._layout = layout or NodeLayout()
         self.simulated = simulated
         settings = simulated_settings(home, images) if simulated else make_settings(home, images)
-        self.settings = msgspec.structs.replace(settings, allow_external_ips=allow_external_ips)
+        settings = msgspec.structs.replace(settings, allow_external_ips=allow_external_ips)
+        self.settings = lay_out(settings, self._layout)
         self._stack = AsyncExitStack()
         self._engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None

@@ -14,6 +14,7 @@ import msgspec
 from podwire.base import EnvironmentUnfit
 from podwire.compile.claims import DEFAULT_CLASS, DRIVER
 from podwire.compile.corefile_blocks import default_corefile
+from podwire.plan.node import ETHERNET_MTU, VXLAN_OVERHEAD, Network
 from podwire.snapshot import Settings
 
 Json = dict[str, Any]
@@ -24,13 +25,30 @@ DNS_LABELS = {"k8s-app": "kube-dns"}
 INGRESS_LABELS = {"app.kubernetes.io/name": "ingress-nginx", "app.kubernetes.io/component": "controller"}
 
 
+LEAST_MTU, MOST_MTU = 1280, 65535
+"""IPv6 needs the first; the second is a link's limit."""
+
+
 class NodeLayout(msgspec.Struct, frozen=True):
     """How many nodes, the zones they are put in by turns, and the size of each one's share of the pod network
-    (kube-controller-manager's ``--node-cidr-mask-size``)."""
+    (kube-controller-manager's ``--node-cidr-mask-size``); how pods of different nodes reach each other, and the largest
+    packet of a pod (0: what Ethernet's 1500 bytes leave)."""
 
     nodes: int = 2
     zones: tuple[str, ...] = ("a", "b")
     mask: int = 24
+    network: Network = "host-gw"
+    mtu: int = 0
+
+
+def lay_out(settings: Settings, layout: NodeLayout) -> Settings:
+    """``settings`` with the pod network that ``layout`` asks for. Raises :class:`EnvironmentUnfit` for an impossible
+    MTU."""
+    overhead = VXLAN_OVERHEAD if layout.network == "vxlan" else 0
+    mtu = layout.mtu or ETHERNET_MTU - overhead
+    if not LEAST_MTU <= mtu <= MOST_MTU - overhead:
+        raise EnvironmentUnfit(f"--mtu {mtu}: with --network {layout.network} use {LEAST_MTU} to {MOST_MTU - overhead}")
+    return msgspec.structs.replace(settings, network=layout.network, mtu=mtu)
 
 
 def system_objects(settings: Settings, layout: NodeLayout, *, version: str) -> tuple[Json, ...]:

@@ -62,6 +62,8 @@ def compile_nodes(context: Context) -> Piece:
         routes=dict(_routes(context)),
         service_cidrs=(settings.service_cidr,),
         cluster_cidr=settings.cluster_cidr,
+        network=settings.network,
+        mtu=settings.mtu,
     )
     return Piece(nodes=made, findings=tuple(findings))
 

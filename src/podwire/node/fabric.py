@@ -6,7 +6,7 @@ Rules:
 
 1. Host and nodes are ports of one bridge in the edge namespace; the host has the fabric's first address. On the host
    there is exactly one link and the routes of ``NodePlan.routes``, nothing else.
-2. Nodes reach each other's pods by static routes (host-gw). A pod has a /32 address, its default route goes to
+2. How nodes reach each other's pods: :mod:`podwire.node.overlay`. A pod has a /32 address, its default route goes to
    169.254.1.1, which is answered by a permanent neighbour entry: no ARP, and traffic between pods of one node crosses
    the node's forward hook (services reference, section 6.2).
 3. Loose reverse path filtering, no redirects: a packet for a virtual address may leave by the interface it came in by.
@@ -15,14 +15,14 @@ Rules:
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from podwire.base import Cidr, EnvironmentUnfit, PodwireError, stable_hash
-from podwire.node import netlink, netns
+from podwire.node import netlink, netns, overlay
 from podwire.plan import node as plan
 from podwire.plan import node_netns, pod_netns
 
@@ -81,17 +81,18 @@ class _NodeEnd(msgspec.Struct):
 class Fabric:
     """Builds and removes the wires of one cluster. Not thread safe."""
 
-    def __init__(self, cluster: str, fabric: str) -> None:
-        """Nothing happens before :meth:`open`."""
-        self.cluster = cluster
-        self.block = Cidr.parse_lenient(fabric)
-        self.host = host_address(fabric)
+    def __init__(self, made_for: plan.NodePlan) -> None:
+        """Nothing happens before :meth:`open`. What concerns the whole network is taken from the plan and stays."""
+        self.plan = made_for
+        self.cluster = made_for.cluster
+        self.block = Cidr.parse_lenient(made_for.fabric)
+        self.host = host_address(made_for.fabric)
         self._edge: netlink.Netlink | None = None
         self._host: netlink.Netlink | None = None
         self._nodes: dict[str, _NodeEnd] = {}
         self._links: dict[str, netlink.Message] = {}
         self._routes: dict[str, str] = {}
-        self._peers: dict[str, dict[str, str]] = {}
+        self._ways: dict[str, Mapping[str, overlay.Way]] = {}
         self._next_port = 0
 
     def open(self) -> None:
@@ -107,7 +108,7 @@ class Fabric:
             with netns.created(edge_netns(self.cluster)):
                 netns.set_sysctls(_POD_SYSCTLS)
                 self._edge = netlink.Netlink()
-                host_end = netlink.Peer(name, 0, home)
+                host_end = netlink.Peer(name, 0, home, mtu=overlay.fabric_mtu(self.plan))
                 bridge = netlink.add_bridge("br0", index=BRIDGE_INDEX)
                 link = netlink.add_veth("host", host_end, index=11, master=BRIDGE_INDEX)
                 self._edge.send([netlink.set_up(1), bridge, link])
@@ -137,7 +138,7 @@ class Fabric:
         name = node_netns(self.cluster, unit.name)
         with netns.created(name) as descriptor:
             netns.set_sysctls(_NODE_SYSCTLS)
-            peer = netlink.Peer("eth0", ETH0_INDEX, descriptor, _mac_of(unit.address))
+            peer = netlink.Peer("eth0", ETH0_INDEX, descriptor, _mac_of(unit.address), overlay.fabric_mtu(self.plan))
             self._edge.send([netlink.add_veth(port, peer, index=port_index, master=BRIDGE_INDEX)])
             inside = netlink.Netlink()
             messages = [
@@ -145,15 +146,16 @@ class Fabric:
                 netlink.set_up(ETH0_INDEX),
                 netlink.add_address(ETH0_INDEX, unit.address, self.block.length),
                 netlink.set_route("0.0.0.0/0", via=self.host, index=ETH0_INDEX),
+                *overlay.device(self.plan, unit),
             ]
             inside.send(messages)
         self._nodes[unit.name] = _NodeEnd(unit, inside, port)
-        self._peers[unit.name] = {}
+        self._ways[unit.name] = {}
 
     def remove_node(self, name: str) -> None:
         """Remove a node's namespace; its pods must be gone."""
         end = self._nodes.pop(name, None)
-        self._peers.pop(name, None)
+        self._ways.pop(name, None)
         if end is None:
             return
         end.socket.close()
@@ -162,14 +164,14 @@ class Fabric:
         netns.delete(node_netns(self.cluster, name))
 
     def set_node_routes(self) -> None:
-        """host-gw: every node reaches every other node's pods through that node."""
+        """Every node reaches every other node's pods."""
         for name, end in self._nodes.items():
-            desired = {e.unit.pod_cidr: e.unit.address for other, e in self._nodes.items() if other != name}
-            present = self._peers[name]
-            stale = [netlink.delete_route(c, via=v) for c, v in present.items() if c not in desired]
-            fresh = [netlink.set_route(c, via=v) for c, v in desired.items() if present.get(c) != v]
+            others = [e.unit for other, e in self._nodes.items() if other != name]
+            desired, present = overlay.ways(self.plan.network, end.unit, others), self._ways[name]
+            stale = [m for block, way in present.items() if desired.get(block) != way for m in way.delete]
+            fresh = [m for block, way in desired.items() if present.get(block) != way for m in way.set]
             end.socket.send([*stale, *fresh])
-            self._peers[name] = desired
+            self._ways[name] = desired
 
     def set_host_routes(self, routes: Iterable[plan.ExternalRoute]) -> None:
         """Virtual addresses the host reaches through a node. A route by a node that is not there is left out."""
@@ -191,7 +193,7 @@ class Fabric:
         mac = _mac_of(address)
         with netns.created(netns_of(self.cluster, pod)) as descriptor:
             netns.set_sysctls(_POD_SYSCTLS)
-            peer = netlink.Peer("eth0", ETH0_INDEX, descriptor, mac)
+            peer = netlink.Peer("eth0", ETH0_INDEX, descriptor, mac, self.plan.mtu)
             near = [
                 netlink.delete_link(link),
                 netlink.add_veth(link, peer, index=index, mac=GATEWAY_MAC),

@@ -1,6 +1,7 @@
 """The few rtnetlink messages that pods need: build them as bytes, send them in batches, read the answers.
 
-Owns the encoding of links (veth, bridge), addresses, routes and neighbours, and one blocking socket. Building is pure.
+Owns the encoding of links (veth, bridge, VXLAN), addresses, routes and neighbours, and one blocking socket. Building is
+pure.
 
 Rules:
 
@@ -26,12 +27,21 @@ import msgspec
 
 from podwire.base import PodwireError
 
-RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH = 16, 17, 20, 24, 25, 28
+RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = (
+    16,
+    17,
+    20,
+    24,
+    25,
+    28,
+    29,
+)
 NLM_REQUEST, NLM_ACK, NLM_REPLACE, NLM_EXCL, NLM_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 IFF_UP: Final = 1
 SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
 NUD_PERMANENT: Final = 0x80
 _NLMSG_ERROR: Final = 2
+_ON_LINK, _NTF_SELF = 4, 2
 _BATCH_BYTES: Final = 32 * 1024
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
@@ -60,12 +70,21 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """The far end of a veth pair, created inside the namespace ``netns_fd``."""
+    """The far end of a veth pair, created inside the namespace ``netns_fd``. ``mtu`` holds for both ends; 0: 1500."""
 
     name: str
     index: int
     netns_fd: int
     mac: bytes = b""
+    mtu: int = 0
+
+
+class Tunnel(msgspec.Struct, frozen=True):
+    """What a VXLAN device needs to know: its network identifier, the node's own address, the UDP port."""
+
+    vni: int
+    local: str
+    port: int
 
 
 def encode_attribute(kind: int, payload: bytes) -> bytes:
@@ -97,15 +116,23 @@ def add_veth(name: str, peer: Peer, *, index: int = 0, mac: bytes = b"", master:
 
     The far end must be brought up from its side: created up, it fails with ENOTCONN, as it has no peer yet then.
     """
-    far = _link_header(peer.index, up=False) + _text(3, peer.name) + _number(28, peer.netns_fd)
+    both = _number(4, peer.mtu) if peer.mtu else b""
+    far = _link_header(peer.index, up=False) + _text(3, peer.name) + _number(28, peer.netns_fd) + both
     far += encode_attribute(1, peer.mac) if peer.mac else b""
     near = (encode_attribute(1, mac) if mac else b"") + (_number(10, master) if master else b"")
-    return _new_link("veth", name, index, near, encode_attribute(1, far))
+    return _new_link("veth", name, index, near + both, encode_attribute(1, far))
 
 
 def add_bridge(name: str, *, index: int) -> Message:
     """A bridge without STP or multicast snooping: its ports forward at once."""
     return _new_link("bridge", name, index, b"", encode_attribute(23, b"\0"))
+
+
+def add_vxlan(name: str, tunnel: Tunnel, *, index: int, mac: bytes, mtu: int) -> Message:
+    """A VXLAN device that learns nothing: where frames go is said by :func:`set_forwarding`."""
+    data = _number(1, tunnel.vni) + encode_attribute(4, socket.inet_aton(tunnel.local)) + encode_attribute(7, b"\0")
+    data += encode_attribute(15, struct.pack("!H", tunnel.port))
+    return _new_link("vxlan", name, index, encode_attribute(1, mac) + _number(4, mtu), data)
 
 
 def set_up(index: int) -> Message:
@@ -126,10 +153,10 @@ def add_address(index: int, address: str, length: int) -> Message:
     return Message(RTM_NEWADDR, NLM_CREATE | NLM_REPLACE, body, f"add address {address}/{length}")
 
 
-def _route(destination: str, *, via: str, index: int, source: str) -> bytes:
+def _route(destination: str, *, via: str, index: int, source: str, flags: int = 0) -> bytes:
     address, _, length = destination.partition("/")
     scope = SCOPE_UNIVERSE if via else SCOPE_LINK
-    body = _ROUTE.pack(socket.AF_INET, int(length or 32), 0, 0, 254, 3, scope, 1, 0)
+    body = _ROUTE.pack(socket.AF_INET, int(length or 32), 0, 0, 254, 3, scope, 1, flags)
     if length != "0":
         body += encode_attribute(1, socket.inet_aton(address))
     body += encode_attribute(5, socket.inet_aton(via)) if via else b""
@@ -137,9 +164,12 @@ def _route(destination: str, *, via: str, index: int, source: str) -> bytes:
     return body + (_number(4, index) if index else b"")
 
 
-def set_route(destination: str, *, via: str = "", index: int = 0, source: str = "") -> Message:
-    """A route in the main table, replacing one to the same destination. ``0.0.0.0/0`` is the default route."""
-    body = _route(destination, via=via, index=index, source=source)
+def set_route(destination: str, *, via: str = "", index: int = 0, source: str = "", on_link: bool = False) -> Message:
+    """A route in the main table, replacing one to the same destination. ``0.0.0.0/0`` is the default route.
+
+    ``on_link``: ``via`` is a neighbour on the link whatever the addresses say.
+    """
+    body = _route(destination, via=via, index=index, source=source, flags=_ON_LINK if on_link else 0)
     return Message(RTM_NEWROUTE, NLM_CREATE | NLM_REPLACE, body, f"route {destination} via {via or index}")
 
 
@@ -154,6 +184,26 @@ def set_neighbour(index: int, address: str, mac: bytes) -> Message:
     body = _NEIGHBOUR.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0)
     body += encode_attribute(1, socket.inet_aton(address)) + encode_attribute(2, mac)
     return Message(RTM_NEWNEIGH, NLM_CREATE | NLM_REPLACE, body, f"set neighbour {address}")
+
+
+def set_forwarding(index: int, mac: bytes, address: str) -> Message:
+    """Frames for ``mac`` leave the VXLAN device ``index`` to the node at ``address``."""
+    body = _NEIGHBOUR.pack(socket.AF_BRIDGE, index, NUD_PERMANENT, _NTF_SELF, 0)
+    body += encode_attribute(1, socket.inet_aton(address)) + encode_attribute(2, mac)
+    return Message(RTM_NEWNEIGH, NLM_CREATE | NLM_REPLACE, body, f"forward frames to {address}")
+
+
+def delete_forwarding(index: int, mac: bytes, address: str) -> Message:
+    """Undo :func:`set_forwarding`; one that is not there is fine."""
+    body = _NEIGHBOUR.pack(socket.AF_BRIDGE, index, 0, _NTF_SELF, 0)
+    body += encode_attribute(1, socket.inet_aton(address)) + encode_attribute(2, mac)
+    return Message(RTM_DELNEIGH, 0, body, f"stop forwarding to {address}", (errno.ENOENT, errno.ENODEV))
+
+
+def delete_neighbour(index: int, address: str) -> Message:
+    """Remove a neighbour entry; one that is not there is fine."""
+    body = _NEIGHBOUR.pack(socket.AF_INET, index, 0, 0, 0) + encode_attribute(1, socket.inet_aton(address))
+    return Message(RTM_DELNEIGH, 0, body, f"delete neighbour {address}", (errno.ENOENT, errno.ENODEV))
 
 
 def encode(message: Message, sequence: int) -> bytes:

@@ -134,12 +134,12 @@ class NodeRuntime:
 
     async def _ensure_fabric(self, plan: NodePlan) -> Fabric:
         if self._fabric is not None:
-            if (plan.cluster, Cidr.parse_lenient(plan.fabric)) != (self._fabric.cluster, self._fabric.block):
-                raise PodwireError("a running cluster keeps its name and its node subnet; start it anew")
+            if _shape(plan) != _shape(self._fabric.plan):
+                raise PodwireError("a running cluster keeps its name, node subnet, network and MTU; start it anew")
             return self._fabric
         netns.check_privilege()
         self._claim = cleanup.hold(plan.cluster)
-        fabric = Fabric(plan.cluster, plan.fabric)
+        fabric = Fabric(plan)
         try:
             _raise_file_limit()
             self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -340,6 +340,11 @@ class NodeRuntime:
         runner = self._find(uid)
         connection = await sockets.connect_local(runner.context.netns, runner.address, port)
         return await asyncio.open_connection(sock=connection)
+
+
+def _shape(plan: NodePlan) -> tuple[object, ...]:
+    """What cannot change while a cluster runs."""
+    return plan.cluster, Cidr.parse_lenient(plan.fabric), plan.network, plan.mtu
 
 
 def _prepare(fabric: Fabric) -> None:

@@ -243,6 +243,13 @@ class Pod(msgspec.Struct, frozen=True):
     fs_group: int | None = None
 
 
+Network = Literal["host-gw", "vxlan"]
+"""How pods of different nodes reach each other: by plain routes, or inside UDP from node to node."""
+ETHERNET_MTU = 1500
+VXLAN_OVERHEAD = 50
+"""Bytes that a tunnel adds to a packet: IPv4 20, UDP 8, VXLAN 8, and the inner Ethernet header 14."""
+
+
 class Node(msgspec.Struct, frozen=True):
     """A node namespace: its address on the fabric and its share of the pod network."""
 
@@ -271,6 +278,9 @@ class NodePlan(msgspec.Struct, frozen=True):
     routes: Mapping[str, ExternalRoute]
     service_cidrs: tuple[str, ...]
     cluster_cidr: str
+    network: Network = "host-gw"
+    mtu: int = ETHERNET_MTU
+    """The largest packet of a pod. Links between nodes have room for the tunnel besides."""
 
 
 def node_netns(cluster: str, node: str) -> str:

@@ -61,6 +61,10 @@ class Settings(msgspec.Struct, frozen=True):
     """Whether the API server takes Services with new ``externalIPs`` (CVE-2020-8554)."""
     established: Literal["cut", "keep"] = "cut"
     """What happens to connections that a changed policy forbids."""
+    network: Literal["host-gw", "vxlan"] = "host-gw"
+    """How pods of different nodes reach each other: by plain routes, or inside UDP from node to node."""
+    mtu: int = 1500
+    """The largest packet of a pod. A tunnel's overhead is on top of it, on the links between nodes."""
     planes: bool = True
     """False where no packet plane exists (offline, simulated): nothing waits for a plane's confirmation."""
 

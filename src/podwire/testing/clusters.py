@@ -36,13 +36,17 @@ def private_home() -> Iterator[Path]:
 
 @asynccontextmanager
 async def running_cluster(
-    objects: Sequence[dict[str, Any]], *, nodes: int = 2, refusals: bool = False, external_ips: bool = False
+    objects: Sequence[dict[str, Any]],
+    *,
+    layout: NodeLayout | None = None,
+    refusals: bool = False,
+    external_ips: bool = False,
 ) -> AsyncIterator[EmbeddedCluster]:
     """An embedded cluster with ``objects`` applied and networking ready. Refused objects fail the test."""
     with private_home():
         home = ClusterHome(f"t{uuid.uuid4().hex[:10]}")
         home.open()
-        cluster = EmbeddedCluster(home, NodeLayout(nodes=nodes), allow_external_ips=external_ips)
+        cluster = EmbeddedCluster(home, layout, allow_external_ips=external_ips)
         try:
             await cluster.start()
             refused = await cluster.apply(objects)

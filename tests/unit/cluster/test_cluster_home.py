@@ -8,7 +8,7 @@ import pytest
 from podwire.base import EnvironmentUnfit
 from podwire.cluster import home as homes
 from podwire.cluster.home import ClusterHome
-from podwire.cluster.system import NodeLayout, node_objects
+from podwire.cluster.system import NodeLayout, lay_out, node_objects
 from podwire.snapshot import Settings
 
 
@@ -67,3 +67,22 @@ def test_nodes_have_zones_by_turns_and_shares_of_their_own() -> None:
     nodes = node_objects(Settings(), NodeLayout(nodes=3), version="test")
     assert [n["metadata"]["labels"]["topology.kubernetes.io/zone"] for n in nodes] == ["a", "b", "a"]
     assert len({n["spec"]["podCIDR"] for n in nodes}) == 3
+
+
+@pytest.mark.parametrize(
+    ("layout", "mtu"),
+    [
+        (NodeLayout(), 1500),
+        (NodeLayout(network="vxlan"), 1450),
+        (NodeLayout(network="vxlan", mtu=1500), 1500),
+        (NodeLayout(mtu=65535), 65535),
+    ],
+)
+def test_a_pod_may_send_what_the_network_leaves(layout: NodeLayout, mtu: int) -> None:
+    assert lay_out(Settings(), layout).mtu == mtu
+
+
+@pytest.mark.parametrize("layout", [NodeLayout(mtu=1279), NodeLayout(mtu=-1), NodeLayout(network="vxlan", mtu=65486)])
+def test_an_impossible_mtu_is_refused_with_what_would_do(layout: NodeLayout) -> None:
+    with pytest.raises(EnvironmentUnfit, match="use 1280 to "):
+        lay_out(Settings(), layout)
