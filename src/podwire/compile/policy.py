@@ -17,6 +17,7 @@ from msgspec import structs
 
 from podwire.base import FieldPath, Finding, Origin, assign_numbers, stable_hash
 from podwire.compile.context import Context, Piece
+from podwire.compile.policy_audit import Fold, combine, overlay
 from podwire.compile.policy_classes import (
     PeerClass,
     PeerClasses,
@@ -26,7 +27,7 @@ from podwire.compile.policy_classes import (
     subject_key,
 )
 from podwire.compile.policy_cluster import view_cluster_policy
-from podwire.compile.policy_status import condition_writes, find_idle
+from podwire.compile.policy_status import condition_writes, find_audited, find_idle
 from podwire.compile.policy_tiers import Situation, cluster_policies_of, fold_tiers, reserve_self
 from podwire.compile.policy_views import (
     BlockPeer,
@@ -74,7 +75,7 @@ def compile_policy(context: Context) -> Piece:
     inputs = (tuple(pods), views, namespaces)
     folded: Folded = memo.unit("policy-plan", inputs, lambda: _refold(memo.last("policy-plan"), *inputs))
     plan = folded.plan
-    idle = memo.unit("policy-idle", (plan.decisions, views), lambda: _idle(plan, views, pods, namespaces))
+    idle = memo.unit("policy-idle", (plan.decisions, views), lambda: _idle(folded, views, pods, namespaces))
     return Piece(
         policy=plan,
         findings=(*(f for view in views for f in view.findings), *idle),
@@ -83,14 +84,15 @@ def compile_policy(context: Context) -> Piece:
 
 
 def _idle(
-    plan: PolicyPlan, views: tuple[PolicyView, ...], pods: list[PodView], namespaces: tuple[tuple[str, Labels], ...]
+    folded: "Folded", views: tuple[PolicyView, ...], pods: list[PodView], namespaces: tuple[tuple[str, Labels], ...]
 ) -> tuple[Finding, ...]:
     """NetworkPolicies about a pod are those that isolate one; ClusterNetworkPolicies are asked."""
     labels = {name: dict(pairs) for name, pairs in namespaces}
-    found = {m.origin.ref for d in plan.decisions.values() if d.action == "deny" for m in d.matched}
+    decisions = (*folded.plan.decisions.values(), *folded.aside)
+    found = {m.origin.ref for d in decisions if d.action != "allow" for m in d.matched}
     subjects = ((view.policy, view.subject) for view in views if view.subject is not None)
     found |= {ref for ref, subject in subjects if any(selects_pod(subject, pod, labels) for pod in pods)}
-    return tuple(find_idle(views, plan, found))
+    return (*find_audited(views), *find_idle(views, decisions, found))
 
 
 Signature = tuple[str, Labels, tuple[NamedPort, ...], int]
@@ -108,6 +110,7 @@ class Folded(msgspec.Struct, frozen=True, eq=False):
     peers: PeerClasses
     signatures: Mapping[str, Signature]
     results: Mapping[Signature, tuple[str, Mapping[Direction, int]]]
+    aside: tuple[Decision, ...] = ()
 
 
 def _refold(
@@ -166,6 +169,8 @@ class _Recorder:
 
     def __init__(self) -> None:
         self.decisions: dict[str, Decision] = {}
+        self.aside: dict[str, Decision] = {}
+        """What held in one of two worlds only: an audited policy is not idle because an enforced one decides."""
 
     def note(self, decision: Decision) -> str:
         key = f"{decision.action}/{decision.direction}/{'+'.join(f'{m.origin}' for m in decision.matched)}"
@@ -194,11 +199,12 @@ def _fold(
         if alike not in known:
             selecting = _selecting(pod, by_namespace.get(pod.pod.namespace, ()))
             subject = Subject(pod, peers.classes[own], selecting, cluster_policies_of(pod, cluster, labels))
-            isolated = {d: recorder.note(subject.default(d)) for d in DIRECTIONS if subject.is_limited(d)}
+            isolated = {d: recorder.note(decision) for d, decision in _defaults(subject).items()}
             known[alike] = _subject_key(subject), isolated
             key = known[alike][0]
             if key and key not in sets:
-                sets[key] = _rule_set(subject, peers, ports, recorder)
+                rules_of = _audited_rule_set if subject.is_audited else _rule_set
+                sets[key] = rules_of(subject, peers, ports, recorder)
     numbers = assign_numbers(recorder.decisions)
     rules = {k: {rule: numbers[text] for rule, text in sorted(found.items())} for k, found in sorted(sets.items())}
     names = {k: _content_name(found) for k, found in rules.items()}
@@ -217,7 +223,8 @@ def _fold(
         rule_sets={names[k]: found for k, found in rules.items()},
         decisions={numbers[text]: recorder.decisions[text] for text in sorted(recorder.decisions)},
     )
-    return Folded(plan, pods, policies, namespaces, peers, signatures, results)
+    aside = tuple(recorder.aside.values())
+    return Folded(plan, pods, policies, namespaces, peers, signatures, results, aside)
 
 
 def _unit(pod: PodView, identity: int, rule_set: str, isolated: Mapping[Direction, int]) -> PolicyPod:
@@ -262,6 +269,22 @@ class Subject(msgspec.Struct, frozen=True):
             return _isolation(direction, self.selecting[direction])
         return Decision("allow", direction, ())
 
+    @property
+    def is_audited(self) -> bool:
+        """Whether an audited policy is among them."""
+        return any(p.audited for chosen in (*self.selecting.values(), *self.about.values()) for p in chosen)
+
+    def enforced(self) -> "Subject":
+        """The same without the audited policies."""
+        if not self.is_audited:
+            return self
+        return structs.replace(self, selecting=_enforced(self.selecting), about=_enforced(self.about))
+
+
+def _enforced(policies: Mapping[Direction, list[PolicyView]]) -> dict[Direction, list[PolicyView]]:
+    kept = {d: [p for p in chosen if not p.audited] for d, chosen in policies.items()}
+    return {d: chosen for d, chosen in kept.items() if chosen}
+
 
 def _subject_key(subject: Subject) -> str:
     """Named ports matter to the class only when an ingress rule asks for a name; who the pod is to itself only when a
@@ -283,6 +306,28 @@ def _isolation(direction: Direction, policies: list[PolicyView]) -> Decision:
         Matched(Origin(p.policy, FieldPath("spec.podSelector")), uid=p.uid, generation=p.generation) for p in policies
     )
     return Decision("deny", direction, tuple(sorted(matched)))
+
+
+def _defaults(subject: Subject) -> dict[Direction, Decision]:
+    enforced = subject.enforced()
+    limited = [d for d in DIRECTIONS if subject.is_limited(d)]
+    return {d: combine(enforced.default(d), subject.default(d)) for d in limited}
+
+
+def _audited_rule_set(
+    subject: Subject, peers: PeerClasses, ports: tuple[PortClass, ...], recorder: _Recorder
+) -> dict[RuleKey, str]:
+    """With the enforced policies alone, and with all; one in the light of the other."""
+    folds = []
+    for one in (subject.enforced(), subject):
+        aside = _Recorder()
+        rules = _rule_set(one, peers, ports, aside)
+        defaults = {d: one.default(d) for d in DIRECTIONS if one.is_limited(d)}
+        for decision in defaults.values():
+            aside.note(decision)
+        recorder.aside |= aside.decisions
+        folds.append(Fold({key: aside.decisions[text] for key, text in rules.items()}, defaults))
+    return {key: recorder.note(decision) for key, decision in overlay(*folds)}
 
 
 def _rule_set(

@@ -21,6 +21,7 @@ from podwire.compile.policy_views import (
     Rule,
     RuleAction,
     Tier,
+    read_mode,
 )
 from podwire.kube import LabelSelector
 from podwire.kube.clusterpolicy import (
@@ -45,6 +46,7 @@ NOT_UNDERSTOOD = "PW2020"
 def view_cluster_policy(policy: ClusterNetworkPolicy) -> PolicyView:
     """The typed policy; needs no other object."""
     spec, findings = policy.spec, list[Finding]()
+    audited = read_mode(policy, findings)
     rules: list[Rule] = []
     for index, ingress in enumerate(spec.ingress):
         rules.append(_rule(policy, ingress, "ingress", path=f"spec.ingress[{index}]", findings=findings))
@@ -64,6 +66,7 @@ def view_cluster_policy(policy: ClusterNetworkPolicy) -> PolicyView:
         tier=tier,
         priority=spec.priority,
         subject=_subject(spec.subject),
+        audited=audited,
     )
 
 

@@ -5,25 +5,36 @@ Rules:
 1. A policy that selects no pod now, and a rule that decides about nothing now, are informations: both may be meant for
    pods to come. A rule that only passes on, or is not enforced (an error of its own), is not reported.
 2. A ClusterNetworkPolicy gets the condition ``podwire.dev/Enforced``: True, or False with what is not.
+3. That a policy is audited is an information, so that nobody takes it for enforced.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from podwire.base import FieldPath, Finding, Ref
 from podwire.compile.context import Context
-from podwire.compile.policy_views import PolicyView
+from podwire.compile.policy_views import MODE, PolicyView
 from podwire.compile.statuses import condition, merge_conditions, merge_status
 from podwire.kube.clusterpolicy import ClusterNetworkPolicy
-from podwire.plan import PolicyPlan, Write
+from podwire.kube.meta import Condition
+from podwire.plan import Decision, Write
 
 CONDITION = "podwire.dev/Enforced"
 
 
-def find_idle(views: Sequence[PolicyView], plan: PolicyPlan, selected: Iterable[Ref]) -> Iterator[Finding]:
+def find_audited(views: Iterable[PolicyView]) -> Iterator[Finding]:
+    """Rule 3."""
+    for view in views:
+        if view.audited:
+            text = "is audited: logs what it would deny, and denies nothing"
+            path = FieldPath(f"metadata.annotations[{MODE}]")
+            yield Finding("PW2005", "info", view.policy, path, text, "remove the annotation to enforce it")
+
+
+def find_idle(views: Sequence[PolicyView], decisions: Iterable[Decision], selected: Iterable[Ref]) -> Iterator[Finding]:
     """Policies and rules without effect now; ``selected`` are the policies that are about some pod."""
     about_somebody = set(selected)
     used: dict[Ref, set[str]] = {}
-    for decision in plan.decisions.values():
+    for decision in decisions:
         for matched in decision.matched:
             used.setdefault(matched.origin.ref, set()).add(str(matched.origin.path))
     for view in views:
@@ -50,19 +61,21 @@ def _rule_path(path: FieldPath) -> str:
     return str(path).partition("]")[0] + "]"
 
 
+def _enforced(view: PolicyView) -> Condition:
+    text = "; ".join(f"{f.path}: {f.message}" for f in view.findings)
+    reason = "NotEnforced" if view.findings else "Enforced"
+    if view.audited:
+        reason, text = "Audited", "; ".join(("logs what it would deny, and denies nothing", text)).removesuffix("; ")
+    return condition(CONDITION, reason == "Enforced", reason=reason, message=text[:1000])
+
+
 def condition_writes(context: Context, views: Iterable[PolicyView]) -> Iterator[tuple[str, Write]]:
     """The condition of each ClusterNetworkPolicy, where it differs."""
     for view in views:
         policy = context.snapshot.get(ClusterNetworkPolicy, "", view.policy.name)
         if policy is None:
             continue
-        text = "; ".join(f"{f.path}: {f.message}" for f in view.findings)
-        wanted = condition(
-            CONDITION,
-            not view.findings,
-            reason="NotEnforced" if view.findings else "Enforced",
-            message=text[:1000],
-        )
+        wanted = _enforced(view)
         merged = merge_conditions(policy.status.conditions, (wanted,), context.snapshot.now)
         patch = merge_status(policy, {"conditions": merged})
         if patch is not None:

@@ -10,11 +10,13 @@ from typing import Literal
 import msgspec
 
 from podwire.base import Cidr, FieldPath, Finding, Origin, Ref
-from podwire.kube import LabelSelector, NetworkPolicy, Pod
+from podwire.kube import KubeObject, LabelSelector, NetworkPolicy, Pod
 from podwire.kube.networking import NetworkPolicyPeer, NetworkPolicyPort
 from podwire.plan import Direction, Facts
 
 ANY_PORT = (0, 65535)
+MODE = "podwire.dev/policy-mode"
+"""The annotation that makes a policy audited (``audit``); without it, or with ``enforce``, it is enforced."""
 RuleAction = Literal["Accept", "Deny", "Pass"]
 Tier = Literal["Admin", "", "Baseline"]
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -103,6 +105,8 @@ class PolicyView(msgspec.Struct, frozen=True):
     priority: int = 0
     subject: PodsPeer | None = None
     """Whom a ClusterNetworkPolicy is about; None with ``subjects`` of a NetworkPolicy."""
+    audited: bool = False
+    """Logs what it would deny, and denies nothing (:mod:`policy_audit`)."""
 
 
 def view_pod(pod: Pod, facts: Facts) -> PodView | None:
@@ -135,6 +139,7 @@ def _named_ports(pod: Pod) -> Iterator[NamedPort]:
 def view_policy(policy: NetworkPolicy) -> PolicyView:
     """The typed policy; needs no other object."""
     spec, findings = policy.spec, list[Finding]()
+    audited = read_mode(policy, findings)
     rules: list[Rule] = []
     for index, ingress in enumerate(spec.ingress):
         path = f"spec.ingress[{index}]"
@@ -152,7 +157,18 @@ def view_policy(policy: NetworkPolicy) -> PolicyView:
         directions=_directions(policy),
         rules=tuple(rules),
         findings=tuple(findings),
+        audited=audited,
     )
+
+
+def read_mode(policy: KubeObject, findings: list[Finding]) -> bool:
+    """Whether the policy is annotated to be audited. A word that is not understood means enforced, with a finding."""
+    word = policy.metadata.annotations.get(MODE, "enforce")
+    if word not in ("audit", "enforce"):
+        path = FieldPath(f"metadata.annotations[{MODE}]")
+        text = f"mode {word!r} is not understood: the policy is enforced"
+        findings.append(Finding("PW2004", "error", policy.ref, path, text, "write audit, or enforce"))
+    return word == "audit"
 
 
 def _directions(policy: NetworkPolicy) -> tuple[Direction, ...]:

@@ -227,6 +227,9 @@ def _policy_hop(world: World, pod: Ref | None, direction: Direction, *, peer: st
         text = f"{names} allows {whom}" if names else f"no policy decides about {whom}"
         return Hop(direction, "allowed", text, origins)
     notes = explain_misses(world, verdict.decision, peer=peer, protocol=protocol, port=port)
+    if verdict.action == "audit":
+        text = f"audited: {names} would deny {whom}, were audited policies enforced"
+        return Hop(direction, "allowed", text, origins, "PW2013", notes)
     if any(o.ref.kind == "ClusterNetworkPolicy" for o in origins):
         return Hop(direction, "denied", f"{names} denies {whom}", origins, "PW2012", notes)
     code = "PW2010" if direction == "egress" else "PW2011"

@@ -10,6 +10,8 @@ Rules:
 2. A decision number resolves to a :class:`Decision` that names every policy and field behind it.
 3. ``rules`` hold a port-specific entry wherever it differs from the pair's any-port entry (port class 0).
 4. Tiers are folded here: the kernel sees one final decision per direction.
+5. An ``audit`` decision lets through what audited policies would deny were they enforced, and says so; ``matched`` is
+   what would deny. Where enforced policies deny, the decision is theirs.
 
 Source: networking.k8s.io/v1 NetworkPolicy; reference numbers N1 to N24 in ``docs/design/policy.md``.
 """
@@ -23,7 +25,7 @@ import msgspec
 from podwire.base import Cidr, Origin, Ref
 
 Direction = Literal["ingress", "egress"]
-Action = Literal["allow", "deny"]
+Action = Literal["allow", "deny", "audit"]
 
 WORLD = 0
 """The identity of an address that no pod and no CIDR class claims."""
@@ -68,9 +70,12 @@ class Matched(msgspec.Struct, frozen=True, order=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The record behind a decision number: allow because of ``matched``, or deny because ``matched`` isolate, or deny
-    because the rule of the one ClusterNetworkPolicy in ``matched`` says so. An allowance without ``matched`` is what is
-    left when no rule decides."""
+    """The record behind a decision number.
+
+    Allow because of ``matched``; deny because ``matched`` isolate, or because the rule of the one ClusterNetworkPolicy
+    in ``matched`` says so; audit because it would be such a denial if audited policies were enforced. An allowance
+    without ``matched`` is what is left when no rule decides.
+    """
 
     action: Action
     direction: Direction

@@ -19,7 +19,7 @@ import msgspec
 
 from podwire.base import Cidr
 from podwire.plan import SELF, Decision, PolicyPlan, PolicyPod, PortClass, RuleKey
-from podwire.plan.policy import Direction
+from podwire.plan.policy import Action, Direction
 from podwire.planes.nft import tables as t
 
 CIDRS_UNIT = "cidrs"
@@ -28,6 +28,8 @@ _POD = "pod/"
 
 _RULES: dict[Direction, str] = {"ingress": t.RULES_IN, "egress": t.RULES_OUT}
 _ISOLATED: dict[Direction, str] = {"ingress": t.ISOLATED_IN, "egress": t.ISOLATED_OUT}
+
+_WORDS: dict[Action, int] = {"allow": t.ALLOW, "deny": t.DENY, "audit": t.AUDIT}
 
 _NOTHING = PolicyPlan(pods={}, cidrs={}, ports=(), rule_sets={}, decisions={})
 
@@ -96,9 +98,7 @@ class PolicyRenderer:
 
     def _note_actions(self, decisions: Mapping[int, Decision]) -> None:
         """Decision words; a number that changed its meaning makes every rule be spelled again."""
-        words = {
-            n: t.word(n | (t.ALLOW if decision.action == "allow" else t.DENY)) for n, decision in decisions.items()
-        }
+        words = {n: t.word(n | _WORDS[decision.action]) for n, decision in decisions.items()}
         if any(self._actions.get(number, word) != word for number, word in words.items()):
             self._known, self._suffixes = {}, {}
         self._actions = words

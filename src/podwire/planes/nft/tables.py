@@ -73,7 +73,8 @@ RESTRICTED = 0x10000000
 
 ALLOW = 0x90000000
 DENY = 0xA0000000
-"""Policy decision words, with the decision's number in the low 20 bits."""
+AUDIT = 0xC0000000
+"""Policy decision words, with the decision's number in the low 20 bits. Neither of the others is part of ``AUDIT``."""
 
 
 class BackendClass(msgspec.Struct, frozen=True, order=True, gc=False):
