@@ -245,6 +245,38 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ok("wait --for=condition=Ready pod/keep --timeout=60s", r"condition met"),
         ok("delete pod keep --grace-period=0 --force", r"force deleted"),
     ),
+    "debug": (
+        ok("run patient --image=busybox --command -- sleep 31337", r"created"),
+        ok("wait --for=condition=Ready pod/patient --timeout=60s", r"condition met"),
+        ok("debug patient --image=busybox -c first -- sh -c 'hostname; exit 3'"),
+        ok(
+            "wait --for=jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=3 pod/patient "
+            "--timeout=60s",
+            r"condition met",
+        ),
+        ok("logs patient -c first", r"^patient$"),
+        ok("debug -i patient --image=busybox --target=patient -- pgrep -f 31337", r"^1$", r"Targeting container"),
+        ok("debug patient --image=busybox -c stays -- sleep infinity"),
+        ok(
+            "wait --for=jsonpath={.status.ephemeralContainerStatuses[2].state.running} pod/patient --timeout=60s",
+            r"condition met",
+        ),
+        ok("exec patient -c stays -- hostname", r"^patient$"),
+        ok("describe pod patient", r"^Ephemeral Containers:$", r"^  stays:$", r"Exit Code: +3"),
+        no("debug nope --image=busybox -- true", r'pods "nope" not found'),
+        no(
+            "patch pod patient --subresource=ephemeralcontainers --type=json "
+            """-p='[{"op": "remove", "path": "/spec/ephemeralContainers/0"}]'""",
+            r'existing ephemeral containers "first" may not be removed',
+        ),
+        ok("debug patient --image=busybox --copy-to=copy -c look --share-processes -- sleep infinity"),
+        ok("wait --for=condition=Ready pod/copy --timeout=60s", r"condition met"),
+        ok("exec copy -c look -- pgrep -f 31337", r"^\d+$"),
+        ok("debug patient --copy-to=other --set-image=*=alpine"),
+        ok("get pod other -o jsonpath={.spec.containers[0].image}", r"^alpine$"),
+        ok("debug -i node/node-1 --image=busybox -- sh -c 'hostname; ls /host'", r"^node-1$", r"^etc$"),
+        ok("delete pod patient copy other --force", r"deleted"),
+    ),
     "nodes": (
         ok("cordon node-2", r"cordoned"),
         ok("get node node-2", r"Ready,SchedulingDisabled"),

@@ -2,7 +2,9 @@
 
 import json
 import os
+import select
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +76,26 @@ def podwire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPodwire
         running.kubectl("apply", "-f", str(manifest))
         running.kubectl("wait", "--for=condition=Ready", "pod/app", "pod/onhost", "--timeout=60s")
         yield running
+
+
+def test_debug_with_a_terminal(podwire: RunningPodwire) -> None:
+    master, slave = os.openpty()
+    script = "while read line; do test $line && echo got $line on $(tty) && exit 0; done"
+    command = ("kubectl", "debug", "-it", "app", "--image=busybox", "--target=main", "--", "sh", "-c", script)
+    debug = subprocess.Popen(command, env=podwire.environment, stdin=slave, stdout=slave, stderr=subprocess.STDOUT)
+    os.close(slave)
+    said = ""
+    try:
+        while "got hello on /dev/pts/" not in said:
+            ready, _, _ = select.select([master], [], [], 30)
+            assert ready, said
+            said += os.read(master, 4096).decode()
+            if "press" in said:  # "If you don't see a command prompt, try pressing enter."
+                os.write(master, b"hello\n")
+        assert debug.wait(30) == 0
+    finally:
+        debug.kill()
+        os.close(master)
 
 
 def test_run_takes_input_and_gives_output(podwire: RunningPodwire) -> None:

@@ -48,6 +48,10 @@ def prepare_update(kind: Kind, new: Json, old: Json, *, subresource: str) -> Jso
             value = _main(kind, new, old)
         case "status":
             value = _status(kind, new, old)
+        case "ephemeralcontainers":
+            containers = (new.get("spec") or {}).get("ephemeralContainers")
+            value = {**_status(kind, {**new, "status": old.get("status", {})}, old)}
+            value["spec"] = {**old.get("spec", {}), "ephemeralContainers": containers or []}
         case "finalize":
             finalizers = (new.get("spec") or {}).get("finalizers") or []
             value = {**old, "spec": {**old.get("spec", {}), "finalizers": finalizers}}

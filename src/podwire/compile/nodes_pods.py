@@ -10,7 +10,7 @@ Rules:
 Source: kubernetes ``pkg/kubelet/network/dns``, ``pkg/kubelet/kubelet_pods.go`` (hosts, hostname).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal, cast
 
@@ -55,9 +55,19 @@ def compile_pod(context: Context, pod: Pod, names: Names, ports: PortIndex) -> C
     address = _address(pod, fact)
     node = snapshot.nodes[pod.spec.node_name]
     around = _references(context, pod, names)
+    if pod.spec.ephemeral_containers:
+        around = msgspec.structs.replace(around, visitors=_visitors(pod, fact))
     inputs = (pod, node, *msgspec.structs.astuple(around), ports, address, snapshot.settings)
     make = partial(_compile, pod, node, around, ports, address, snapshot.settings)
     return context.memo.unit(f"pod/{pod.key}", inputs, make)
+
+
+def _visitors(pod: Pod, fact: PodFact | None) -> tuple[str, ...]:
+    """Ephemeral containers that run, or may: none is ever run again (podwire was restarted)."""
+    known = {f.name for f in fact.ephemeral_containers} if fact is not None else set()
+    begun = {s.name for s in pod.status.ephemeral_container_statuses if s.state.keys() & {"running", "terminated"}}
+    names = (c.name for c in pod.spec.ephemeral_containers)
+    return tuple(name for name in names if name in known or name not in begun)
 
 
 class _References(msgspec.Struct, frozen=True):
@@ -65,6 +75,8 @@ class _References(msgspec.Struct, frozen=True):
     secrets: tuple[Secret, ...]
     claims: tuple[PersistentVolumeClaim, ...] = ()
     volumes: tuple[PersistentVolume | None, ...] = ()
+    visitors: tuple[str, ...] = ()
+    """Ephemeral containers to run."""
 
 
 def _references(context: Context, pod: Pod, names: Names) -> _References:
@@ -100,7 +112,7 @@ def find_names(pod: Pod) -> Names:
     maps: set[str] = set()
     claims: set[str] = set()
     secrets: set[str] = set()
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+    for container in (*pod.spec.init_containers, *pod.spec.containers, *pod.spec.ephemeral_containers):
         for source in container.env_from:
             maps |= {source.config_map_ref.name} if source.config_map_ref else set()
             secrets |= {source.secret_ref.name} if source.secret_ref else set()
@@ -150,16 +162,17 @@ def _compile(
     into = _Collected(around, volumes, problems, findings)
     init = tuple(_containers(pod.spec.init_containers, "initContainers", into))
     main = tuple(_containers(pod.spec.containers, "containers", into))
-    findings.extend(problem.finding for problem in problems)
     waits = bool(problems) or (needs_address(pod) and not around.address)
+    guests = tuple(_guests(pod, references.visitors, into))
+    findings.extend(problem.finding for problem in problems)
     units = volumes.units
     if settings.planes:
         init, main = (tuple(give_access(c, around, settings) for c in group) for group in (init, main))
         if any(mount.volume == VOLUME for c in (*init, *main) for mount in c.mounts):
             units = (*units, access_volume(around))
     unit = _unit(pod, around, settings, run=not waits, containers=main, init_containers=init)
-    if units:
-        unit = msgspec.structs.replace(unit, volumes=units)
+    if units or guests:
+        unit = msgspec.structs.replace(unit, volumes=units, ephemeral_containers=guests)
     return CompiledPod(unit, tuple(problems), tuple(findings))
 
 
@@ -172,7 +185,18 @@ class _Collected(msgspec.Struct, frozen=True):
     findings: list[Finding]
 
 
-def _containers(containers: tuple[KubeContainer, ...], field: str, into: _Collected) -> Iterator[plan.Container]:
+def _guests(pod: Pod, visitors: tuple[str, ...], into: _Collected) -> Iterator[plan.Container]:
+    """The ephemeral containers to run. One that lacks something waits alone; no Service sends anything to it."""
+    apart = msgspec.structs.replace(into, around=msgspec.structs.replace(into.around, ports=()))
+    waiting = len(into.problems)
+    units = tuple(_containers(pod.spec.ephemeral_containers, "ephemeralContainers", apart))
+    lacking = {problem.container for problem in into.problems[waiting:]}
+    for container, unit in zip(pod.spec.ephemeral_containers, units, strict=True):
+        if unit.name in visitors and unit.name not in lacking:
+            yield msgspec.structs.replace(unit, target=container.target_container_name)
+
+
+def _containers(containers: Sequence[KubeContainer], field: str, into: _Collected) -> Iterator[plan.Container]:
     around = into.around
     for index, container in enumerate(containers):
         path = f"spec.{field}[{index}]"
@@ -223,6 +247,7 @@ def _unit(
         service_account=spec.service_account_name or "default",
         deadline_seconds=spec.active_deadline_seconds,
         fs_group=(spec.security_context or {}).get("fsGroup"),
+        share_processes=bool(spec.share_process_namespace or spec.host_pid),
     )
 
 

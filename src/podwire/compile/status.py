@@ -116,7 +116,7 @@ def _pod(context: Context, pod: Pod, planes: tuple[str, ...]) -> Merge | None:
 def _problems(context: Context, pod: Pod) -> tuple[Problem, ...]:
     """Why the pod's containers cannot start; looked at only while they are held."""
     unit = context.nodes.pods.get(pod.key) if context.nodes else None
-    if unit is None or unit.run:
+    if unit is None or (unit.run and len(unit.ephemeral_containers) == len(pod.spec.ephemeral_containers)):
         return ()
     return compile_pod(context, pod, find_names(pod), port_index(context, pod.metadata.namespace)).problems
 

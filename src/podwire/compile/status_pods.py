@@ -26,6 +26,7 @@ from podwire.kube.pods import Container, ContainerStatus, PodIP
 from podwire.plan import ContainerFact, Json, Merge, PodFact
 
 _FINISHED = ("Succeeded", "Failed")
+LOST, LOST_CODE = "The container could not be located when the pod was terminated", 137
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -50,6 +51,7 @@ def compile_pod_status(seen: Observed, now: float) -> Merge | None:
     main = _statuses(pod.spec.containers, fact.containers if fact else (), pod.status.container_statuses, seen)
     init_facts = fact.init_containers if fact else ()
     init = _statuses(pod.spec.init_containers, init_facts, pod.status.init_container_statuses, seen)
+    guests = _guests(seen)
     phase = "Failed" if fact is not None and fact.reason else _phase(pod, main, init)
     wanted: dict[str, Any] = {
         "phase": phase,
@@ -57,6 +59,7 @@ def compile_pod_status(seen: Observed, now: float) -> Merge | None:
         "conditions": merge_conditions(pod.status.conditions, _conditions(seen, phase, main, init), now),
         "container_statuses": main,
         "init_container_statuses": init,
+        **({"ephemeral_container_statuses": guests} if guests else {}),
         "qos_class": qos_class(pod),
         "start_time": pod.status.start_time or format_time((fact.started_at if fact else 0) or now),
         "observed_generation": pod.metadata.generation,
@@ -99,6 +102,25 @@ def _statuses(
     by_name = {fact.name: fact for fact in facts}
     before = {status.name: status for status in old}
     return tuple(_container(c, by_name.get(c.name), before.get(c.name), seen) for c in containers)
+
+
+def _guests(seen: Observed) -> tuple[ContainerStatus, ...]:
+    """Ephemeral containers: never ready, and one that ran under a podwire that is gone has ended."""
+    pod, fact = seen.pod, seen.fact
+    facts = fact.ephemeral_containers if fact else ()
+    known = {f.name for f in facts}
+    old = pod.status.ephemeral_container_statuses
+    kept = {s.name: s for s in old if s.name not in known and s.state.keys() & {"running", "terminated"}}
+    found = _statuses(pod.spec.ephemeral_containers, facts, old, seen)
+    return tuple(_visiting(kept.get(s.name, s), lost=s.name in kept) for s in found)
+
+
+def _visiting(status: ContainerStatus, *, lost: bool) -> ContainerStatus:
+    state = status.state
+    if lost and "running" in state:
+        ended = {"exitCode": LOST_CODE, "reason": "ContainerStatusUnknown", "message": LOST}
+        state = {"terminated": state["running"] | ended}
+    return msgspec.structs.replace(status, ready=False, state=state)
 
 
 def _container(
@@ -258,7 +280,7 @@ def qos_class(pod: Pod) -> str:
 def _spelled_out(patch: Merge) -> Merge:
     """Typed values leave out false and zero, which the API requires of container statuses."""
     status = patch.patch["status"]
-    for field in ("containerStatuses", "initContainerStatuses"):
+    for field in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for item in status.get(field) or ():
             for name, value in (("ready", False), ("restartCount", 0), ("imageID", "")):
                 item.setdefault(name, value)

@@ -311,7 +311,7 @@ def _kind_paths(kind: Kind, name: str) -> Json:
         operation["operationId"] += "ForAllNamespaces"
         paths[f"{root}{kind.plural}"] = {"get": operation}
     for subresource in kind.subresources:
-        if subresource in ("status", "scale", "finalize"):
+        if subresource in ("status", "scale", "finalize", "ephemeralcontainers"):
             paths[f"{item}/{subresource}"] = _subresource_item(kind, name, subresource)
     return paths
 

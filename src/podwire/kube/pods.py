@@ -189,6 +189,12 @@ class Container(KubeStruct, frozen=True):
     tty: bool = False
 
 
+class EphemeralContainer(Container, frozen=True):
+    """A container added to a running pod for looking into it; never restarted, never removed."""
+
+    target_container_name: str = ""
+
+
 class KeyToPath(KubeStruct, frozen=True):
     """A key and the file it becomes."""
 
@@ -296,7 +302,7 @@ class PodSpec(KubeStruct, frozen=True):
     containers: Annotated[
         tuple[Container, ...], api(required=True, merge_key="name", list_type="map", list_map_keys=("name",))
     ] = ()
-    ephemeral_containers: Annotated[tuple[dict[str, Any], ...], BY_NAME] = ()
+    ephemeral_containers: Annotated[tuple[EphemeralContainer, ...], BY_NAME] = ()
     restart_policy: str = ""
     termination_grace_period_seconds: int | None = None
     active_deadline_seconds: int | None = None

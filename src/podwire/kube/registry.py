@@ -73,7 +73,7 @@ _ROWS = (
         True,
         ("po",),
         ("all",),
-        ("status", "binding", "log", "exec", "attach", "portforward", "proxy", "eviction"),
+        ("status", "binding", "log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers", "eviction"),
     ),
     Kind("Service", "", "v1", "services", Service, True, ("svc",), ("all",), ("status", "proxy")),
     Kind("Endpoints", "", "v1", "endpoints", Endpoints, True, ("ep",)),

@@ -25,7 +25,7 @@ from podwire.node.backoff import Backoff
 from podwire.node.context import PodContext
 from podwire.node.hooks import run_hook
 from podwire.node.lastwords import ensure_message_file, read_message, tail_message
-from podwire.node.launch import ProgramMissing
+from podwire.node.launch import Program, ProgramMissing
 from podwire.node.logs import RunLog
 from podwire.node.probing import ProbeKind, ProbeState, Verdict
 from podwire.node.work import ProcessRun, Run, StandInRun, make_run
@@ -107,8 +107,9 @@ class ContainerRunner:
         if self.container.message_path and isinstance(self.container.work, ProcessWork):
             folder = context.services.message_folder(context.unit.uid)
             words = ensure_message_file(folder, self.container.name, number)
-        run = make_run(context, self.container, log, words=words)
         try:
+            beside = await self._neighbour() if isinstance(self.container.work, ProcessWork) else None
+            run = make_run(context, self.container, log, words=words, beside=beside)
             await run.start()
         except PodwireError as error:
             log.close()
@@ -127,6 +128,20 @@ class ContainerRunner:
             log.close()
         await self._note_ended(code, log, words)
         return code
+
+    async def _neighbour(self) -> Program | None:
+        """The program whose processes this container shares: its target's, or those of the pod. Raises
+        :class:`PodwireError`."""
+        target = self.container.target
+        if target:
+            found = self._context.find_run(target)
+            if found is None:
+                raise PodwireError(f"unable to find target container {target!r}")
+            if isinstance(found, ProcessRun):
+                return found.program
+            text = f"{self.container.name}: container {target} is a stand-in and has no processes to share"
+            self._context.event_once("Warning", "NoProcessesToShare", text)
+        return await self._context.first_process() if self._context.unit.share_processes else None
 
     async def _live(self, run: Run, number: int) -> None:
         """Beside a run: the hook after its start, then the probes."""

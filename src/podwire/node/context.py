@@ -1,22 +1,26 @@
 """What the parts of one pod share: its unit, where it lives, and the services of the runtime."""
 
+import asyncio
 import os
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from podwire.base import stable_hash
 from podwire.node.certificate import StandInTls
 from podwire.node.checks import Checker
 from podwire.node.fabric import netns_of
-from podwire.node.launch import Launcher, Request
+from podwire.node.launch import Launcher, Program, Request
 from podwire.node.logs import LogStore
 from podwire.node.volumes import VolumeStore
 from podwire.plan import EventFact, node_netns
 from podwire.plan.node import Container, Pod, ProcessWork
+
+if TYPE_CHECKING:
+    from podwire.node.work import Run
 
 _STANDARD_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -80,6 +84,9 @@ class PodContext:
         self.services = services
         self.changed = changed
         self.taken: dict[tuple[int, str], str] = {}
+        self.first: Program | None = None
+        self._making_first = asyncio.Lock()
+        self.find_run: Callable[[str], Run | None] = lambda _: None
         self._emit = emit
         self._said: set[tuple[str, str]] = set()
 
@@ -123,6 +130,18 @@ class PodContext:
             groups=user.groups,
             tty=tty,
         )
+
+    async def first_process(self) -> Program:
+        """The process that keeps the namespace of a pod whose containers share their processes.
+
+        Raises :class:`podwire.base.PodwireError`.
+        """
+        async with self._making_first:
+            if self.first is None or self.first.exited.done():
+                request = Request(self.netns, ("sleep", "infinity"), {"PATH": _STANDARD_PATH}, reaps=True)
+                streams = tuple(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC) for _ in range(3))
+                self.first = await self.services.launcher.start(request, (streams[0], streams[1], streams[2]))
+            return self.first
 
     def _environment(self, container: Container, *, tty: bool) -> dict[str, str]:
         alone = isinstance(container.work, ProcessWork) and container.work.root

@@ -94,6 +94,7 @@ class FakeNodeRuntime:
             node=pod.node,
             addresses=addresses,
             containers=tuple(_running(pod, c) if pod.run else _waiting(c) for c in pod.containers),
+            ephemeral_containers=tuple(_running(pod, c) if pod.run else _waiting(c) for c in pod.ephemeral_containers),
             init_containers=tuple(_completed(pod, c) if pod.run else _waiting(c) for c in pod.init_containers),
             started_at=began,
         )

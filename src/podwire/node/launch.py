@@ -40,7 +40,9 @@ class ProgramMissing(PodwireError):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to run and where. ``join`` is the running program whose root, host name and processes are shared.
+    """What to run and where. ``join`` is the running program whose root, host name and processes are shared; of
+    ``beside`` only the processes are. ``reaps``: as the first process of others, it collects those that nobody waits
+    for, without knowing.
 
     ``mounts``: path in the container, file or folder of this machine, read-only. ``root``: the folders of the root file
     system, topmost first; none: the machine's. ``user``, ``group``: ids or names; empty: root.
@@ -60,6 +62,8 @@ class Request(msgspec.Struct, frozen=True):
     groups: tuple[int, ...] = ()
     tty: bool = False
     join: "Program | None" = None
+    beside: "Program | None" = None
+    reaps: bool = False
 
 
 class Program:
@@ -248,5 +252,7 @@ def _encode(request: Request) -> bytes:
         "groups": list(request.groups),
         "tty": request.tty,
         "join": request.join.ident if request.join is not None else 0,
+        "beside": request.beside.ident if request.beside is not None else 0,
+        "reaps": request.reaps,
     }
     return marshal.dumps(value)

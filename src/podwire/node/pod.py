@@ -6,7 +6,8 @@ Rules:
 2. The fact is reported when it differs from the last one, at most once per turn of the event loop.
 3. Stopping is idempotent, bounded by the grace period, and leaves no program behind. Sidecars (init containers that
    always restart) begin in order, each once the one before has started, and end last, in reverse order.
-4. A pod whose volumes cannot be had waits and tries again. One that is active longer than its deadline fails.
+4. An ephemeral container runs once, beside the others; nothing waits for it, and it ends with them.
+5. A pod whose volumes cannot be had waits and tries again. One that is active longer than its deadline fails.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Final
 from podwire.base import PodwireError
 from podwire.node.container import ContainerRunner
 from podwire.node.context import PodContext, Services
+from podwire.node.work import Run
 from podwire.plan import EventFact, PodFact, Report
 from podwire.plan.node import Container, HostVolume, Pod
 
@@ -52,6 +54,9 @@ class PodRunner:
         init_policy = "Never" if unit.restart_policy == "Never" else "OnFailure"
         self.init = [self._runner(c, init_policy, "PodInitializing", is_init=True) for c in unit.init_containers]
         self.main = [self._runner(c, unit.restart_policy, first) for c in unit.containers]
+        self.ephemeral: list[ContainerRunner] = []
+        self._visits: set[asyncio.Task[None]] = set()
+        self.context.find_run = self._find_run
         self.publish()
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(self._complain)
@@ -78,10 +83,13 @@ class PodRunner:
 
     def find(self, name: str) -> ContainerRunner:
         """A container by name; the first one for an empty name. Raises :class:`PodwireError`."""
-        for runner in (*self.main, *self.init):
+        for runner in (*self.main, *self.init, *self.ephemeral):
             if not name or runner.container.name == name:
                 return runner
         raise PodwireError(f"container {name} not found in pod {self.unit.pod.key}")
+
+    def _find_run(self, name: str) -> Run | None:
+        return next((r.run for r in (*self.main, *self.init) if r.container.name == name), None)
 
     async def _run(self) -> None:
         await self._gate.wait()
@@ -97,6 +105,7 @@ class PodRunner:
                     for runner in self.main:
                         group.create_task(runner.main())
             if not self.stopping:
+                await asyncio.gather(*(runner.stop(self.unit.grace_seconds) for runner in self.ephemeral))
                 await self._stop_sidecars(self.unit.grace_seconds)
 
     async def _initialize(self, beside: asyncio.TaskGroup) -> bool:
@@ -145,7 +154,7 @@ class PodRunner:
         """Containers first, sidecars after them with what is left of the time."""
         self._ending.set()
         began = self._loop.time()
-        first = [r for r in (*self.init, *self.main) if not _is_sidecar(r)]
+        first = [r for r in (*self.init, *self.main, *self.ephemeral) if not _is_sidecar(r)]
         await asyncio.gather(*(runner.stop(grace_seconds) for runner in first))
         left = grace_seconds - (self._loop.time() - began)
         await self._stop_sidecars(max(left, _LEAST_GRACE_SECONDS) if grace_seconds > 0 else 0)
@@ -174,7 +183,24 @@ class PodRunner:
             container = by_name.get(runner.container.name)
             if container is not None and container != runner.container:
                 changed.append(asyncio.create_task(runner.update(container)))
+        self._admit_visitors(unit)
         return changed
+
+    def _admit_visitors(self, unit: Pod) -> None:
+        """Rule 4: those not seen yet."""
+        known = {runner.container.name for runner in self.ephemeral}
+        for container in unit.ephemeral_containers:
+            if container.name not in known:
+                runner = self._runner(container, "Never", "ContainerCreating")
+                self.ephemeral.append(runner)
+                visit = asyncio.create_task(self._visit(runner))
+                self._visits.add(visit)
+                visit.add_done_callback(self._visits.discard)
+                self._schedule_report()
+
+    async def _visit(self, runner: ContainerRunner) -> None:
+        await self._gate.wait()
+        await runner.main()
 
     def _emit(self, event: EventFact) -> None:
         self._report(self.unit.uid, event)
@@ -193,6 +219,7 @@ class PodRunner:
             addresses=(self.address,),
             containers=tuple(r.fact for r in self.main),
             init_containers=tuple(r.fact for r in self.init),
+            ephemeral_containers=tuple(r.fact for r in self.ephemeral),
             started_at=self._started_at,
             reason=self._failed[0],
             message=self._failed[1],
@@ -212,7 +239,9 @@ class PodRunner:
             self._timer.cancel()
         await self._end_containers(grace_seconds)
         self._gate.set()
-        done, _ = await asyncio.wait([self._task, *self._endings], timeout=10)
+        done, _ = await asyncio.wait([self._task, *self._endings, *self._visits], timeout=10)
+        if self.context.first is not None:
+            self.context.first.kill()
         if self._task not in done:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -221,6 +250,6 @@ class PodRunner:
 
     async def kill(self) -> None:
         """End all containers now, whatever :meth:`stop` is waiting for."""
-        for runner in (*self.init, *self.main):
+        for runner in (*self.init, *self.main, *self.ephemeral):
             await runner.stop(0)
         await self.stop(0)

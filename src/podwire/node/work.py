@@ -29,14 +29,18 @@ DRAIN_SECONDS: Final = 0.3
 class ProcessRun:
     """A program with its own root, host name and processes, in the pod's network."""
 
-    def __init__(self, context: PodContext, container: Container, log: RunLog, words: str) -> None:
-        """Nothing runs before :meth:`start`. ``words`` is the file for the termination message, or empty."""
+    def __init__(
+        self, context: PodContext, container: Container, log: RunLog, *, words: str, beside: Program | None
+    ) -> None:
+        """Nothing runs before :meth:`start`. ``words`` is the file for the termination message, or empty; ``beside``
+        the program whose processes it shares."""
         assert isinstance(container.work, ProcessWork)
         self._context = context
         self._container = container
         self._work = container.work
         self._log = log
         self._words = words
+        self._beside = beside
         self._captures: list[Capture] = []
         self.program: Program | None = None
         self.stdin: ContainerInput | None = None
@@ -47,6 +51,7 @@ class ProcessRun:
         """Start the program. Raises :class:`PodwireError` with a message for the user."""
         container = self._container
         request = self._context.request(container, self._work.argv, cwd=self._work.working_dir, tty=container.tty)
+        request = msgspec.structs.replace(request, beside=self._beside)
         if self._words:
             place = (container.message_path, self._words, False)
             request = msgspec.structs.replace(request, mounts=(*request.mounts, place))
@@ -165,11 +170,14 @@ class StandInRun:
 Run = ProcessRun | StandInRun
 
 
-def make_run(context: PodContext, container: Container, log: RunLog, *, words: str = "") -> Run:
-    """The run that a container's work asks for. ``words``: where a program leaves its termination message."""
+def make_run(
+    context: PodContext, container: Container, log: RunLog, *, words: str = "", beside: Program | None = None
+) -> Run:
+    """The run that a container's work asks for. ``words``: where a program leaves its termination message;
+    ``beside``: the program whose processes it shares."""
     match container.work:
         case ProcessWork():
-            return ProcessRun(context, container, log, words)
+            return ProcessRun(context, container, log, words=words, beside=beside)
         case StandInWork():
             return StandInRun(context, container, log)
         case _ as never:

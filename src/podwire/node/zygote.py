@@ -7,7 +7,8 @@ Rules:
 
 1. A request is one datagram with descriptors: payload (memfd, marshal), stdin, stdout, stderr, network namespace.
 2. A program runs in its own PID, mount and UTS namespace and the given network namespace. Its root is an overlay over
-   the machine's, so it may write anywhere and nothing of that reaches the machine.
+   the machine's, so it may write anywhere and nothing of that reaches the machine. One that is started *beside* another
+   has a root of its own among the other's processes; when it ends, whatever it started (same mount namespace) ends.
 3. Nothing outlives the runtime: when the socket ends, every program is killed; when this process is killed, the
    kernel kills them (PDEATHSIG), and with each first process its whole PID namespace.
 4. As under an init process, a first process without a handler for a terminating signal ends at once with that signal
@@ -71,12 +72,14 @@ def list_submounts() -> list[str]:
 class Program:
     """What the server knows about one started program."""
 
-    def __init__(self, ident: int, pid: int, alone: bool) -> None:
-        """``alone``: it is the first process of its own PID namespace."""
+    def __init__(self, ident: int, pid: int, *, joins: bool, alone: bool) -> None:
+        """``joins``: it lives in another one's root. ``alone``: it is the first process of its own PID namespace."""
         self.ident = ident
         self.pid = pid
+        self.joins = joins
         self.alone = alone
         self.ended_by = 0
+        self.root = 0 if joins or alone else mount_namespace_of(pid)
 
 
 class Server:
@@ -147,6 +150,8 @@ class Server:
             if program is None:
                 continue
             self.by_ident.pop(program.ident, None)
+            if program.root:
+                kill_all_of(program.root)
             code = os.waitstatus_to_exitcode(status)
             if code < 0 and program.ended_by:
                 code = -program.ended_by
@@ -182,7 +187,7 @@ class Server:
         if program.alone and number in DEFAULT_FATAL and not handles(program.pid, number):
             program.ended_by, deliver = number, signal.SIGKILL
         with suppress(ProcessLookupError):
-            (os.kill if program.alone else os.killpg)(program.pid, deliver)
+            (os.killpg if program.joins else os.kill)(program.pid, deliver)
 
     def start(self, ident: int, descriptors: list[int]) -> None:
         """Fork a program and say how that went."""
@@ -205,18 +210,27 @@ class Server:
             os.waitpid(pid, 0)
             self.send("failed", ident, *marshal.loads(failure))  # noqa: S302
             return
-        program = Program(ident, pid, alone=not request["join"])
+        joins = bool(request["join"])
+        program = Program(ident, pid, joins=joins, alone=not joins and not request["beside"])
         self.by_pid[pid] = self.by_ident[ident] = program
         self.send("started", ident, pid)
 
+    def find(self, ident: int) -> Program | None:
+        """The program whose namespaces are shared; none for 0. Raises :class:`OSError` when it has ended."""
+        if not ident:
+            return None
+        found = self.by_ident.get(ident)
+        if found is None:
+            raise ProcessLookupError(3, "the container's process has ended")
+        return found
+
     def fork(self, request: dict[str, Any], streams: list[int], say: int) -> int:
         """The child's process id; in the child this does not return."""
-        joined = self.by_ident.get(request["join"]) if request["join"] else None
-        if request["join"] and joined is None:
-            raise ProcessLookupError(3, "the container's process has ended")
+        joined = self.find(request["join"])
+        near = joined or self.find(request["beside"])
         spaces = [os.open(f"/proc/{joined.pid}/ns/{kind}", os.O_RDONLY) for kind in ("mnt", "uts")] if joined else []
-        if joined:
-            target = os.open(f"/proc/{joined.pid}/ns/pid", os.O_RDONLY)
+        if near:
+            target = os.open(f"/proc/{near.pid}/ns/pid", os.O_RDONLY)
             check(libc.setns(target, NEWPID), "join the container's processes")
             os.close(target)
         else:
@@ -246,6 +260,8 @@ class Server:
             else:
                 furnish(request, self.root, self.submounts)
             attach(streams, tty=request["tty"])
+            if request["reaps"]:
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             execute(request)
         except OSError as error:
             os.write(say, marshal.dumps((error.errno or 0, str(error.strerror or error))))
@@ -261,6 +277,22 @@ def handles(pid: int, number: int) -> bool:
         rows = dict(line.rstrip("\n").split(":\t", 1) for line in status if line.startswith("Sig"))
         return bool((int(rows["SigCgt"], 16) | int(rows["SigIgn"], 16)) >> (number - 1) & 1)
     return True
+
+
+def mount_namespace_of(pid: int) -> int:
+    """The number of a process' mount namespace; 0 when the process is gone."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+    except OSError:
+        return 0
+
+
+def kill_all_of(root: int) -> None:
+    """Kill every process of a mount namespace."""
+    for name in os.listdir("/proc"):
+        if name.isdigit() and mount_namespace_of(int(name)) == root:
+            with suppress(ProcessLookupError):
+                os.kill(int(name), signal.SIGKILL)
 
 
 def furnish(request: dict[str, Any], root: str, submounts: list[str]) -> None:

@@ -38,6 +38,7 @@ class PodFact(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...] = ()
     containers: tuple[ContainerFact, ...] = ()
     init_containers: tuple[ContainerFact, ...] = ()
+    ephemeral_containers: tuple[ContainerFact, ...] = ()
     gone: bool = False
     message: str = ""
     started_at: float = 0

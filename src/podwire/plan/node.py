@@ -215,6 +215,8 @@ class Container(msgspec.Struct, frozen=True):
     message_path: str = ""
     message_from_logs: bool = False
     user: User = User()
+    target: str = ""
+    """Of an ephemeral container: the container of the pod whose processes it shares."""
 
 
 class Pod(msgspec.Struct, frozen=True):
@@ -228,6 +230,7 @@ class Pod(msgspec.Struct, frozen=True):
     run: bool
     containers: tuple[Container, ...]
     init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[Container, ...] = ()
     address: str = ""
     host_network: bool = False
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
@@ -241,6 +244,8 @@ class Pod(msgspec.Struct, frozen=True):
     volumes: tuple[Volume, ...] = ()
     deadline_seconds: float | None = None
     fs_group: int | None = None
+    share_processes: bool = False
+    """All containers see and signal each other's processes."""
 
 
 Network = Literal["host-gw", "vxlan"]

@@ -285,3 +285,32 @@ def test_what_is_not_owned_is_not_written() -> None:
     world.apply(service("p", "p", type="LoadBalancer", loadBalancerIP="192.0.2.1"))
     world.step()
     assert world.compile().writes.writes == {}
+
+
+def visited() -> World:
+    world = world_with(enableServiceLinks=False)
+    world.apply(service("web", "p", ports=[{"port": 80, "targetPort": 9}]))
+    guests = [
+        {"name": "look", "image": "busybox"},
+        {"name": "lacks", "image": "x", "envFrom": [{"secretRef": {"name": "s"}}]},
+    ]
+    world.edit("Pod", "p", lambda value: value["spec"].update(ephemeralContainers=guests))
+    return world
+
+
+def test_ephemeral_containers_are_planned_and_shown_and_leave_readiness_alone() -> None:
+    world = visited()
+    status = observe(world, RUNNING, ephemeral_containers=(ContainerFact("look", "terminated", exit_code=3),))
+    assert (status["phase"], conditions(status)["Ready"]) == ("Running", "True")
+    look, lacks = status["ephemeralContainerStatuses"]
+    assert (look["state"]["terminated"]["exitCode"], look["ready"]) == (3, False)
+    assert lacks["state"]["waiting"] == {"reason": "CreateContainerConfigError", "message": 'secret "s" not found'}
+    assert [c.name for c in world.compile().nodes.pods["default/p"].ephemeral_containers] == ["look"]
+
+
+def test_an_ephemeral_container_that_podwire_lost_has_ended_and_is_not_run_again() -> None:
+    world = visited()
+    observe(world, RUNNING, ephemeral_containers=(ContainerFact("look", "running", started_at=START),))
+    status = observe(world, RUNNING)  # of a runtime that was started anew
+    assert status["ephemeralContainerStatuses"][0]["state"]["terminated"]["reason"] == "ContainerStatusUnknown"
+    assert world.compile().nodes.pods["default/p"].ephemeral_containers == ()

@@ -179,6 +179,44 @@ def test_binding_may_set_the_node() -> None:
     assert texts(pod(nodeName="node-1"), pod(), "binding") == []
 
 
+GUEST = {"name": "look", "image": "busybox", "terminationMessagePolicy": "File", "imagePullPolicy": "Always"}
+FORBIDDEN = "Forbidden: cannot be set for an Ephemeral Container"
+
+
+@pytest.mark.parametrize(
+    ("guest", "expected"),
+    [
+        ({"targetContainerName": "a", "stdin": True, "tty": True}, []),
+        ({"name": "a"}, ['.name: Duplicate value: "a"']),
+        ({"targetContainerName": "look"}, ['.targetContainerName: Not found: "look"']),
+        ({"ports": [{"containerPort": 80, "protocol": "TCP"}]}, [f".ports: {FORBIDDEN}"]),
+        ({"livenessProbe": {"tcpSocket": {"port": 80}}}, [f".livenessProbe: {FORBIDDEN}"]),
+        ({"resources": {"limits": {"cpu": "1"}}}, [f".resources: {FORBIDDEN}"]),
+        ({"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, [f".lifecycle: {FORBIDDEN}"]),
+        ({"restartPolicy": "Always"}, [f".restartPolicy: {FORBIDDEN}"]),
+        (
+            {"volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "x"}]},
+            [f".volumeMounts[0].subPath: {FORBIDDEN}"],
+        ),
+    ],
+)
+def test_ephemeral_containers(guest: Obj, expected: list[str]) -> None:
+    volumes = [{"name": "v", "emptyDir": {}}]
+    new = pod(volumes=volumes, ephemeralContainers=[{**GUEST, **guest}])
+    found = texts(new, pod(volumes=volumes), "ephemeralcontainers")
+    assert found == [f"spec.ephemeralContainers[0]{text}" for text in expected]
+
+
+def test_ephemeral_containers_are_only_added_and_only_through_their_subresource() -> None:
+    with_guest = pod(ephemeralContainers=[GUEST])
+    assert texts(with_guest) == ["spec.ephemeralContainers: Forbidden: cannot be set on create"]
+    assert texts(with_guest, pod())[0].startswith(FIXED)
+    start = 'spec.ephemeralContainers: Forbidden: existing ephemeral containers "look" may not be '
+    assert texts(pod(), with_guest, "ephemeralcontainers") == [f"{start}removed\n"]
+    other = pod(ephemeralContainers=[{**GUEST, "image": "alpine"}])
+    assert texts(other, with_guest, "ephemeralcontainers") == [f"{start}changed\n"]
+
+
 def workload(kind_name: str = "Deployment", labels: Obj | None = None, **spec: Any) -> Obj:
     template = {"metadata": {"labels": labels or {"app": "x"}}, "spec": {"containers": [{"name": "a", "image": "x"}]}}
     return made(kind_name, spec={"selector": {"matchLabels": {"app": "x"}}, "template": template, **spec})

@@ -175,7 +175,7 @@ class App:
             return reply(many(target, items, meta, shape, include=include))
         item = presented(target, read_one(self._store, target, query))
         match target.subresource:
-            case "" | "status":
+            case "" | "status" | "ephemeralcontainers":
                 data = item.data if shape == "plain" else one(target, item.value, shape, include=include)
                 return reply(data)
             case "scale":

@@ -27,6 +27,7 @@ _SUB_KINDS = {
 _SUB_VERBS = {
     "status": ("get", "patch", "update"),
     "scale": ("get", "patch", "update"),
+    "ephemeralcontainers": ("get", "patch", "update"),
     "finalize": ("update",),
     "binding": ("create",),
     "eviction": ("create",),

@@ -66,7 +66,7 @@ class Writer:
 
     async def put(self, request: BaseRequest, target: Target, shape: Shape) -> Response:
         """Replace the object or a subresource."""
-        if not target.name or target.subresource not in ("", "status", "scale", "finalize"):
+        if not target.name or target.subresource not in ("", "status", "scale", "finalize", "ephemeralcontainers"):
             raise method_not_allowed()
         value, doubled = decode(await read_bytes(request), request.headers.get("Content-Type", ""))
         options = _options(request)
@@ -82,7 +82,7 @@ class Writer:
 
     async def patch(self, request: BaseRequest, target: Target, shape: Shape) -> Response:
         """Any of the four patch types."""
-        if not target.name or target.subresource not in ("", "status", "scale"):
+        if not target.name or target.subresource not in ("", "status", "scale", "ephemeralcontainers"):
             raise method_not_allowed()
         media = request.headers.get("Content-Type", "").split(";")[0].strip()
         if media not in PATCH_TYPES:

@@ -30,7 +30,7 @@ from podwire.kube.validate.networking import (
     check_ingress_status,
     check_network_policy,
 )
-from podwire.kube.validate.pod import check_pod
+from podwire.kube.validate.pod import check_ephemeral_update, check_pod
 from podwire.kube.validate.rbac import check_role, check_role_binding
 from podwire.kube.validate.service import check_service, check_service_status
 
@@ -44,7 +44,8 @@ def validate(obj: Obj, old: Obj | None = None, *, subresource: str = "") -> tupl
     """Everything wrong with ``obj``, metadata first; empty when it may be stored.
 
     ``obj`` must have had its types checked and its defaults filled. ``subresource`` narrows the check: ``status``
-    looks at metadata and status only, ``binding`` allows a pod's spec to change.
+    looks at metadata and status only, ``binding`` allows a pod's spec to change, ``ephemeralcontainers`` lets them be
+    added.
     """
     kind = KINDS[obj["kind"]]
     found = list(check_meta(obj.get("metadata") or {}, kind_name=kind.name, namespaced=kind.namespaced))
@@ -52,6 +53,8 @@ def validate(obj: Obj, old: Obj | None = None, *, subresource: str = "") -> tupl
         found += check_meta_update(obj.get("metadata") or {}, old.get("metadata") or {})
     if subresource == "status":
         return (*found, *_status_errors(obj, old))
+    if subresource == "ephemeralcontainers" and old is not None:
+        return (*found, *check_ephemeral_update(obj, old))
     check = _CHECKS.get(kind.name)
     compared = None if subresource in ("binding", "resize") else old
     return (*found, *(check(obj, compared) if check else ()))

@@ -15,6 +15,7 @@ from podwire.kube.names import (
     port_number_problems,
 )
 from podwire.kube.quantity import parse_quantity
+from podwire.kube.validate.ephemeral import check_ephemeral
 from podwire.kube.validate.errors import (
     Errors,
     duplicate,
@@ -44,6 +45,7 @@ def check_containers(spec: Obj, path: str, *, volumes: Contains[str]) -> Errors:
     names: set[str] = set()
     host_ports: set[tuple[str, str, int]] = set()
     host_network = bool(spec.get("hostNetwork"))
+    lasting = {c.get("name") for key in ("containers", "initContainers") for c in spec.get(key) or ()}
     for key in ("containers", "initContainers", "ephemeralContainers"):
         for index, container in enumerate(spec.get(key) or ()):
             where = f"{path}.{key}[{index}]"
@@ -54,6 +56,8 @@ def check_containers(spec: Obj, path: str, *, volumes: Contains[str]) -> Errors:
                 yield from _check_host_ports(container.get("ports") or [], f"{where}.ports", host_ports)
             if key == "initContainers":
                 yield from _check_init(container, where)
+            elif key == "ephemeralContainers":
+                yield from check_ephemeral(container, where, lasting)
 
 
 def _check_name(name: str, path: str, names: set[str]) -> Errors:

@@ -9,6 +9,7 @@ from typing import Any
 from podwire.kube.names import dns_label_problems, dns_subdomain_problems, qualified_name_problems
 from podwire.kube.validate.addresses import check_ip
 from podwire.kube.validate.containers import check_containers
+from podwire.kube.validate.ephemeral import check_additions
 from podwire.kube.validate.errors import (
     Errors,
     duplicate,
@@ -38,9 +39,18 @@ _UPDATE_DETAIL = (
 
 def check_pod(obj: Obj, old: Obj | None) -> Errors:
     """A pod; with ``old``, what may not change."""
-    yield from check_pod_spec(obj.get("spec") or {}, "spec")
+    spec = obj.get("spec") or {}
+    yield from check_pod_spec(spec, "spec")
+    if old is None and spec.get("ephemeralContainers"):
+        yield forbidden("spec.ephemeralContainers", "cannot be set on create")
     if old is not None:
         yield from _check_update(obj.get("spec") or {}, old.get("spec") or {})
+
+
+def check_ephemeral_update(obj: Obj, old: Obj) -> Errors:
+    """A pod that was written through ``pods/ephemeralcontainers``."""
+    yield from check_pod_spec(obj.get("spec") or {}, "spec")
+    yield from check_additions(obj, old)
 
 
 def check_template(template: Obj, path: str) -> Errors:
@@ -201,7 +211,6 @@ def _check_update(spec: Obj, old: Obj) -> Errors:
     open_fields: Container[str] = (
         "containers",
         "initContainers",
-        "ephemeralContainers",
         "activeDeadlineSeconds",
         "tolerations",
     )
