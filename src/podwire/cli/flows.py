@@ -4,7 +4,6 @@ import argparse
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from podwire.base import EnvironmentUnfit
@@ -23,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
         "denied": args.denied,
         "follow": not (args.counts or args.once),
     }
-    for value in _answers(home.run / "flows.sock", ask):
+    for value in ask_flows(home, ask):
         if args.output == "json":
             print(json.dumps(value), flush=True)
         else:
@@ -31,7 +30,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _answers(path: Path, ask: Json) -> Iterator[Json]:
+def ask_flows(home: ClusterHome, ask: Json) -> Iterator[Json]:
+    """What the packet plane of a running cluster answers, line by line.
+
+    Raises :class:`EnvironmentUnfit` when there is none.
+    """
+    path = home.run / "flows.sock"
     connection = socket.socket(socket.AF_UNIX)
     with connection:
         try:
@@ -44,6 +48,11 @@ def _answers(path: Path, ask: Json) -> Iterator[Json]:
         for line in connection.makefile("rb"):
             if line.strip():
                 yield json.loads(line)
+
+
+def ask_facts(home: ClusterHome) -> dict[str, Json]:
+    """What each node's kernel has confirmed and refused, by plane key; raises as above."""
+    return {f"nft/{v['node']}": v["fact"] for v in ask_flows(home, {"what": "facts", "follow": False})}
 
 
 def format_record(value: Json) -> str:

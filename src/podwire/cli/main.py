@@ -49,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_trace(commands)
     _add_dns(commands)
     _add_flows(commands)
+    _add_policies(commands)
     return parser
 
 
@@ -161,6 +162,16 @@ def _add_flows(commands: Commands) -> None:
     parser.add_argument("--counts", action="store_true", help="packets by rule instead, since the cluster came up")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the answer")
     parser.set_defaults(run=flows.run)
+
+
+def _add_policies(commands: Commands) -> None:
+    from podwire.cli import policies
+
+    parser = commands.add_parser("policies", help="where each policy is in force, whom it selects, what it decided")
+    _add_name(parser)
+    parser.add_argument("-n", "--namespace", default="", help="only the policies of one namespace")
+    _add_output(parser)
+    parser.set_defaults(run=policies.run)
 
 
 def _add_dns(commands: Commands) -> None:

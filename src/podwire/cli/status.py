@@ -37,7 +37,8 @@ async def _collect(home: ClusterHome) -> dict[str, Any]:
     from podwire.cluster.worlds import observed_world, settings_of
     from podwire.engine import waiting_for
 
-    state, missing = await observed_world(read_kubeconfig(home.kubeconfig), settings_of(home), secrets=True)
+    access, settings = read_kubeconfig(home.kubeconfig), settings_of(home)
+    state, missing = await observed_world(access, settings, secrets=True, planes=_facts(home))
     pods = state.snapshot.objects.get("Pod", {})
     return {
         "cluster": home.name,
@@ -59,6 +60,16 @@ async def _collect(home: ClusterHome) -> dict[str, Any]:
             for f in state.plans.findings
         ],
     }
+
+
+def _facts(home: ClusterHome) -> dict[str, dict[str, Any]]:
+    """What kernels refuse is wrong too; a simulated cluster has none."""
+    from podwire.cli.flows import ask_facts
+
+    try:
+        return ask_facts(home)
+    except EnvironmentUnfit:
+        return {}
 
 
 def _print(value: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Where a question takes its world from: a folder of manifests, a running podwire, or any cluster by kubeconfig."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from podwire.compile import Compiler, compile_plans
 from podwire.engine import State
 from podwire.kube import KINDS
 from podwire.kube.manifest import read_manifests
-from podwire.plan import Fact
+from podwire.plan import Fact, PlaneFact
 from podwire.snapshot import ImageRule, Owned, Settings, SnapshotBuilder
 
 if TYPE_CHECKING:
@@ -131,10 +131,12 @@ def _key(value: Json) -> str:
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
-async def observed_world(access: Access, settings: Settings, *, secrets: bool = False) -> tuple[State, tuple[str, ...]]:
+async def observed_world(
+    access: Access, settings: Settings, *, secrets: bool = False, planes: Mapping[str, Json] | None = None
+) -> tuple[State, tuple[str, ...]]:
     """Objects of a cluster as they are now, compiled. The strings say which kinds could not be read.
 
-    Without ``secrets`` nothing is said about certificates.
+    Without ``secrets`` nothing is said about certificates. ``planes`` are facts that a running cluster told, by plane.
     """
     async with RestClient(access) as client:
         objects, missing = await client.list_kinds((*OBSERVED_KINDS, "Secret") if secrets else OBSERVED_KINDS)
@@ -142,6 +144,8 @@ async def observed_world(access: Access, settings: Settings, *, secrets: bool = 
     builder = SnapshotBuilder(msgspec.structs.replace(settings, owned=owned, planes=False))
     for value in objects:
         builder.put(value)
+    for key, fact in (planes or {}).items():
+        builder.observe(key, msgspec.convert(fact, PlaneFact))
     snapshot = builder.snapshot(time.time())
     plans = compile_plans(snapshot)
     if not secrets:

@@ -27,6 +27,7 @@ from podwire.compile.policy_classes import (
     subject_key,
 )
 from podwire.compile.policy_cluster import view_cluster_policy
+from podwire.compile.policy_refused import find_refused, list_refusals
 from podwire.compile.policy_status import condition_writes, find_audited, find_idle
 from podwire.compile.policy_tiers import Situation, cluster_policies_of, fold_tiers, reserve_self
 from podwire.compile.policy_views import (
@@ -75,11 +76,15 @@ def compile_policy(context: Context) -> Piece:
     inputs = (tuple(pods), views, namespaces)
     folded: Folded = memo.unit("policy-plan", inputs, lambda: _refold(memo.last("policy-plan"), *inputs))
     plan = folded.plan
+    refusals = list_refusals(snapshot.facts.planes, pods)
+    refused = (
+        tuple(find_refused(views, refusals, {name: dict(pairs) for name, pairs in namespaces})) if refusals else ()
+    )
     idle = memo.unit("policy-idle", (plan.decisions, views), lambda: _idle(folded, views, pods, namespaces))
     return Piece(
         policy=plan,
-        findings=(*(f for view in views for f in view.findings), *idle),
-        writes=dict(condition_writes(context, cluster)),
+        findings=(*(f for view in views for f in view.findings), *idle, *refused),
+        writes=dict(condition_writes(context, cluster, plan, refused)),
     )
 
 

@@ -4,19 +4,26 @@ Rules:
 
 1. A policy that selects no pod now, and a rule that decides about nothing now, are informations: both may be meant for
    pods to come. A rule that only passes on, or is not enforced (an error of its own), is not reported.
-2. A ClusterNetworkPolicy gets the condition ``podwire.dev/Enforced``: True, or False with what is not.
+2. A ClusterNetworkPolicy gets the condition ``podwire.dev/Enforced``: False with what is not, True for a generation
+   once the kernels have confirmed the tables of every pod it is about. Pods that come later do not take it back: they
+   do not start before their tables are there.
 3. That a policy is audited is an information, so that nobody takes it for enforced.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
 from podwire.base import FieldPath, Finding, Ref
 from podwire.compile.context import Context
-from podwire.compile.policy_views import MODE, PolicyView
-from podwire.compile.statuses import condition, merge_conditions, merge_status
+from podwire.compile.policy_refused import is_about
+from podwire.compile.policy_views import MODE, PolicyView, view_pod
+from podwire.compile.statuses import condition, find_condition, merge_conditions, merge_status
+from podwire.kube import Pod
 from podwire.kube.clusterpolicy import ClusterNetworkPolicy
 from podwire.kube.meta import Condition
-from podwire.plan import Decision, Write
+from podwire.plan import Decision, PolicyPlan, PolicyPod, Write, digest
+from podwire.snapshot import Snapshot
 
 CONDITION = "podwire.dev/Enforced"
 
@@ -61,22 +68,58 @@ def _rule_path(path: FieldPath) -> str:
     return str(path).partition("]")[0] + "]"
 
 
-def _enforced(view: PolicyView) -> Condition:
-    text = "; ".join(f"{f.path}: {f.message}" for f in view.findings)
-    reason = "NotEnforced" if view.findings else "Enforced"
+def _enforced(view: PolicyView, refused: Iterable[Finding]) -> Condition:
+    broken = (*view.findings, *refused)
+    text = "; ".join(f"{f.path}: {f.message}".removeprefix(": ") for f in broken)
+    reason = "NotEnforced" if broken else "Enforced"
     if view.audited:
         reason, text = "Audited", "; ".join(("logs what it would deny, and denies nothing", text)).removesuffix("; ")
-    return condition(CONDITION, reason == "Enforced", reason=reason, message=text[:1000])
+    made = condition(CONDITION, reason == "Enforced", reason=reason, message=text[:1000])
+    return msgspec.structs.replace(made, observed_generation=view.generation)
 
 
-def condition_writes(context: Context, views: Iterable[PolicyView]) -> Iterator[tuple[str, Write]]:
+def condition_writes(
+    context: Context, views: Iterable[PolicyView], plan: PolicyPlan, refused: Iterable[Finding]
+) -> Iterator[tuple[str, Write]]:
     """The condition of each ClusterNetworkPolicy, where it differs."""
+    by_policy: dict[Ref, list[Finding]] = {}
+    for finding in refused:
+        by_policy.setdefault(finding.ref, []).append(finding)
     for view in views:
         policy = context.snapshot.get(ClusterNetworkPolicy, "", view.policy.name)
         if policy is None:
             continue
-        wanted = _enforced(view)
+        wanted = _enforced(view, by_policy.get(view.policy, ()))
+        known = find_condition(policy.status.conditions, CONDITION)
+        if wanted.status == "True" and not _says(known, wanted) and not _is_confirmed(context, view, plan):
+            continue
         merged = merge_conditions(policy.status.conditions, (wanted,), context.snapshot.now)
         patch = merge_status(policy, {"conditions": merged})
         if patch is not None:
             yield f"status/{policy.ref}", patch
+
+
+def _says(known: Condition | None, wanted: Condition) -> bool:
+    return known is not None and (known.status, known.observed_generation) == (
+        wanted.status,
+        wanted.observed_generation,
+    )
+
+
+def _is_confirmed(context: Context, view: PolicyView, plan: PolicyPlan) -> bool:
+    """Whether the kernels hold what the plan says of every pod the policy is about."""
+    snapshot = context.snapshot
+    if not snapshot.settings.planes:
+        return True
+    return all(_holds(snapshot, pod) for pod in plan.pods.values() if _is_about(snapshot, view, pod.pod))
+
+
+def _holds(snapshot: Snapshot, pod: PolicyPod) -> bool:
+    fact = snapshot.facts.planes.get(f"nft/{pod.node}")
+    return fact is not None and fact.ready and fact.applied.get(pod.uid) == digest(pod)
+
+
+def _is_about(snapshot: Snapshot, view: PolicyView, ref: Ref) -> bool:
+    pod = snapshot.get(Pod, ref.namespace, ref.name)
+    found = view_pod(pod, snapshot.facts) if pod is not None else None
+    return found is not None and is_about(view, found, {ref.namespace: snapshot.labels_of(ref.namespace)})

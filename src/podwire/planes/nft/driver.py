@@ -48,7 +48,7 @@ class NftDriver:
         self._turn = asyncio.Lock()
         self._established = established
         self._judged: PolicyPlan | None = None
-        self._watch = Watch(report, cluster=cluster, run_dir=run_dir)
+        self._watch = Watch(report, cluster=cluster, run_dir=run_dir, facts=lambda: self._reported)
 
     async def apply(self, plan: NftPlan) -> None:
         """Make every node's kernel equal to ``plan``.

@@ -15,14 +15,14 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from podwire.base import PodwireError
-from podwire.plan import EventFact, PolicyPlan, Report, node_netns
+from podwire.plan import EventFact, PlaneFact, PolicyPlan, Report, node_netns
 from podwire.planes.nft.cut import Judged
 from podwire.planes.nft.flows import FlowCount, FlowLog, FlowRecord, replay
 from podwire.planes.nft.netns import identify_netns
@@ -39,11 +39,19 @@ Identity = tuple[int, int]
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What a watcher wants: records (``denied``: no allowed ones; ``follow``: also those to come), or counters."""
+    """What a watcher wants: records (``denied``: no allowed ones; ``follow``: also those to come), ``counts`` by rule,
+    or ``facts``: what each node's kernel has confirmed and refused."""
 
     what: str = "records"
     denied: bool = False
     follow: bool = True
+
+
+class NodeFacts(msgspec.Struct, frozen=True):
+    """The newest fact about one node."""
+
+    node: str
+    fact: PlaneFact
 
 
 class Ear(msgspec.Struct):
@@ -68,8 +76,11 @@ def flows_socket(run_dir: Path) -> Path:
 class Watch:
     """All sockets and watchers of one driver. Used from the event loop's thread only."""
 
-    def __init__(self, report: Report, *, cluster: str, run_dir: Path | None) -> None:
-        """Nothing is opened before the first plan."""
+    def __init__(
+        self, report: Report, *, cluster: str, run_dir: Path | None, facts: Callable[[], Mapping[str, PlaneFact]]
+    ) -> None:
+        """Nothing is opened before the first plan. ``facts``: the newest one of each node."""
+        self._facts = facts
         self.log = FlowLog()
         self.lost = 0
         self._report = report
@@ -230,6 +241,8 @@ class Watch:
             ask = msgspec.json.decode(await asyncio.wait_for(reader.readline(), ASK_SECONDS), type=Ask)
             if ask.what == "counts":
                 await _send(writer, self.log.counts())
+            elif ask.what == "facts":
+                await _send(writer, (NodeFacts(node, fact) for node, fact in sorted(self._facts().items())))
             elif not ask.follow:
                 await _send(writer, replay(self.log, denied=ask.denied))
             else:
@@ -265,6 +278,6 @@ class Watch:
             await _send(writer, (await watcher.waiting.get(),))
 
 
-async def _send(writer: asyncio.StreamWriter, values: Iterable[FlowRecord | FlowCount]) -> None:
+async def _send(writer: asyncio.StreamWriter, values: Iterable[FlowRecord | FlowCount | NodeFacts]) -> None:
     writer.write(b"".join(msgspec.json.encode(value) + b"\n" for value in values))
     await writer.drain()
