@@ -84,6 +84,7 @@ _GENERATION = frozenset(
     | {"ClusterNetworkPolicy"}
     | {"DaemonSet", "Job", "CronJob", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
     | {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    | {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
 )
 
 

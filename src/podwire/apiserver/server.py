@@ -33,11 +33,11 @@ from podwire.apiserver.newevents import NEW_EVENT, NewEvents
 from podwire.apiserver.objects import Objects, key_of
 from podwire.apiserver.pki import Pki
 from podwire.apiserver.rbac import Authorizer
-from podwire.apiserver.reaper import DeleteOptions
+from podwire.apiserver.reaper import Deleted, DeleteOptions
 from podwire.apiserver.reviews import REVIEWS
 from podwire.apiserver.status import bad_request
 from podwire.apiserver.store import Store
-from podwire.apiserver.verbs import Verbs, WriteOptions
+from podwire.apiserver.verbs import APPLY, Outcome, Verbs, WriteOptions
 from podwire.base import EnvironmentUnfit
 from podwire.kube.registry import KINDS, Kind
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from podwire.apiserver.http.app import Gate
     from podwire.apiserver.reviews import Reviews
+    from podwire.apiserver.webhooks.hooks import Hooks
 
 Json = dict[str, Any]
 
@@ -133,6 +134,7 @@ class ApiServer:
         self.authorizer = Authorizer(objects, always=self.settings.authorization == "AlwaysAllow")
         Definitions(objects, self.verbs.reaper, self._chance.now)
         self.verbs.guard = self.authorizer.guard
+        self.verbs.make_hooks = self._make_hooks
         if pki is not None:
             await self._listen(pki)
         bootstrap(self.verbs, self.settings.advertise, self.port or USUAL_PORT)
@@ -171,14 +173,18 @@ class ApiServer:
     async def create(self, value: Json) -> Json:
         """Create; returns the stored object. Raises :class:`StatusError`."""
         kind, namespace, _ = self._place(value)
-        outcome = self.verbs.create(kind, namespace, value, WriteOptions())
+        outcome = await self.verbs.reviewed(WriteOptions(), lambda how: self.verbs.create(kind, namespace, value, how))
         await self.store.settled(outcome.rv)
         return outcome.value
 
     async def update(self, value: Json, subresource: str = "") -> Json:
         """Replace the object or a subresource; its resourceVersion, when there is one, must be current."""
         kind, namespace, name = self._place(value)
-        outcome = self.verbs.update(kind, namespace, value, WriteOptions(), name=name, subresource=subresource)
+
+        def write(how: WriteOptions) -> Outcome:
+            return self.verbs.update(kind, namespace, value, how, name=name, subresource=subresource)
+
+        outcome = await self.verbs.reviewed(WriteOptions(), write)
         await self.store.settled(outcome.rv)
         return outcome.value
 
@@ -188,10 +194,12 @@ class ApiServer:
         """JSON merge patch; ``resource_version`` makes it conditional."""
         if resource_version:
             patch = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": resource_version}}
-        key = key_of(namespace, name)
-        outcome = self.verbs.merge(
-            self.verbs.objects.kinds.stored(kind), key, patch, WriteOptions(), subresource=subresource
-        )
+        key, row = key_of(namespace, name), self.verbs.objects.kinds.stored(kind)
+
+        def write(how: WriteOptions) -> Outcome:
+            return self.verbs.merge(row, key, patch, how, subresource=subresource)
+
+        outcome = await self.verbs.reviewed(WriteOptions(verb="Patch"), write)
         await self.store.settled(outcome.rv)
         return outcome.value
 
@@ -200,9 +208,24 @@ class ApiServer:
     ) -> Json:
         """Delete; returns the last state (marked, or as it was removed)."""
         options = DeleteOptions(grace_seconds=grace_seconds, uid=uid)
-        deleted = self.verbs.delete(self.verbs.objects.kinds.stored(kind), key_of(namespace, name), options)
+        key, row = key_of(namespace, name), self.verbs.objects.kinds.stored(kind)
+
+        def write(how: WriteOptions) -> Deleted:
+            self.verbs.admit_delete(row, key, how)
+            return self.verbs.delete(row, key, options)
+
+        deleted = await self.verbs.reviewed(WriteOptions(), write)
         await self.store.settled(deleted.rv)
         return deleted.value
+
+    async def apply(self, kind: Kind, key: str, value: Json, options: WriteOptions) -> Outcome:
+        """Server-side apply; not durable before ``store.settled(outcome.rv)``. Raises :class:`StatusError`."""
+        body = msgspec.json.encode(value)
+
+        def write(how: WriteOptions) -> Outcome:
+            return self.verbs.patch(kind, key, content_type=APPLY, body=body, options=how)
+
+        return await self.verbs.reviewed(msgspec.structs.replace(options, verb="Patch"), write)
 
     async def bind(self, namespace: str, name: str, *, uid: str, node: str) -> Json:
         """Put a pod on a node."""
@@ -261,6 +284,12 @@ class ApiServer:
             self.port = self._sockets[0].sockets[0].getsockname()[1]
         app.address = f"{self.settings.addresses[0]}:{self.port}"
         self._save_port()
+
+    def _make_hooks(self) -> "Hooks":
+        from podwire.apiserver.webhooks.dial import service_dial
+        from podwire.apiserver.webhooks.hooks import Hooks
+
+        return Hooks(self.verbs.objects, service_dial(self.store, lambda: self.backend))
 
     def _kinds(self) -> Kinds:
         kinds = Kinds((*KINDS.values(), *REVIEWS))

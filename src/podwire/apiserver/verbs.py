@@ -6,37 +6,54 @@ Rules:
    write. It is durable after ``await store.settled(outcome.rv)``.
 2. A resourceVersion in the body is a condition (409); none is an unconditional update.
 3. ``dry_run`` goes the whole way but for the store and the allocator.
-4. Strict: unknown fields are refused; Warn: named in warnings; Ignore: dropped in silence. What is stored never holds
+4. Admission webhooks are asked between the runs of a verb, never during one (``webhooks/reviewed.py``).
+5. Strict: unknown fields are refused; Warn: named in warnings; Ignore: dropped in silence. What is stored never holds
    a field the kind does not have.
 
 Spec: k8s staging/src/k8s.io/apiserver/pkg/registry/{rest,generic/registry}.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from podwire.apiserver.admission import admit, fill_namespace, needed_in_namespace
+from podwire.apiserver.attempt import Attempt, Reviewer
 from podwire.apiserver.chance import Chance, timestamp
 from podwire.apiserver.eviction import evict
-from podwire.apiserver.identity import AUTHENTICATED, MASTERS, User
+from podwire.apiserver.identity import AUTHENTICATED, MASTERS, User, service_account_user
 from podwire.apiserver.limitrange import limit_pod
 from podwire.apiserver.objects import Objects, key_of
 from podwire.apiserver.patching import By, apply_patch, track_update
 from podwire.apiserver.quota import Quotas
 from podwire.apiserver.rbac import aggregate
 from podwire.apiserver.reaper import Deleted, DeleteOptions, Reaper
-from podwire.apiserver.status import already_exists, bad_request, cause, conflict, invalid, not_found
+from podwire.apiserver.status import (
+    StatusError,
+    already_exists,
+    bad_request,
+    cause,
+    conflict,
+    internal,
+    invalid,
+    not_found,
+)
 from podwire.apiserver.strategy import bump_generation, prepare_create, prepare_update, same, with_meta
 from podwire.kube.registry import KINDS, Kind
 
+if TYPE_CHECKING:
+    from podwire.apiserver.webhooks.hooks import Hooks
+
+T = TypeVar("T")
 Json = dict[str, Any]
 Guard = Callable[[User, Kind, Json, Json | None], None]
 """Refuses (403) what a user may not write although the verb is allowed."""
 
 ADMIN = User(name="kubernetes-admin", groups=(MASTERS, AUTHENTICATED))
 """Who writes what ``podwire up -f`` reads."""
+CONTROLLER = service_account_user("kube-system", "podwire-controller")
+"""Who webhooks are told writes what podwire itself decides: pods of a ReplicaSet, EndpointSlices, status."""
 
 CREATE_BY_PUT = frozenset({"Service", "Endpoints", "Event"})
 APPLY = "application/apply-patch+yaml"
@@ -54,6 +71,12 @@ class WriteOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Who writes; None is podwire itself."""
     through: str = ""
     """The subresource whose name managedFields keep, when the write itself is one to the object (scale)."""
+    review: Reviewer | None = None
+    """What webhooks said so far; None: they are not asked."""
+    verb: str = ""
+    """``Patch`` when that is what the request was: webhooks are told."""
+    tracked: bool = False
+    """managedFields are done: what webhooks changed afterwards belongs to nobody."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,30 +98,47 @@ class Verbs:
         self._root_certificate = root_certificate
         self.reaper = Reaper(objects, chance)
         self.guard: Guard | None = None
+        self.make_hooks: Callable[[], Hooks] | None = None
+        self._hooks: Hooks | None = None
         self._quotas = Quotas(objects)
+
+    async def reviewed(self, options: WriteOptions, write: Callable[[WriteOptions], T]) -> T:
+        """``write(options)``, which calls verbs with the options it is given, with admission webhooks asked. Raises
+        what they deny with, 500 (one cannot be asked), 504."""
+        store = self.objects.store
+        configured = store.items("MutatingWebhookConfiguration") or store.items("ValidatingWebhookConfiguration")
+        if self.make_hooks is None or not configured:
+            return write(options)
+        from podwire.apiserver.webhooks.reviewed import reviewed
+
+        self._hooks = self._hooks or self.make_hooks()
+        return await reviewed(self._hooks, self._chance, options, write)
 
     def create(self, kind: Kind, namespace: str, value: Json, options: WriteOptions) -> Outcome:
         """POST. Raises :class:`StatusError` 400, 403, 404 (no such namespace), 409 (exists), 422."""
         value, warnings = self._accept(kind, namespace, value, options)
         if value["metadata"].get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
-        value = self._name(kind, namespace, value)
+        value, options, warned = self._mutate(kind, namespace, value, None, options=options)
+        warnings += warned
+        value = self._name(kind, namespace, value, options)
         name = value["metadata"]["name"]
         admit(self.objects, kind, namespace, name)
         key = key_of(namespace, name)
         if name and self.objects.get(kind.stored, key) is not None:
             raise already_exists(kind, name)
-        value = self._default(kind, prepare_create(kind, self._born(kind, value)))
+        value = self._default(kind, prepare_create(kind, self._born(kind, value, options)))
         if kind.stored == "Pod":
             value = limit_pod(self.objects, kind, value)
         if kind.stored == "Service":
             self._check_fields(kind, value, None)
-            value = self.objects.allocator.assign(key, value, None)
+            value = self._assign(key, value, None, options)
         self._check_fields(kind, value, None)
         self._check_user(kind, value, None, options)
+        value = self._track(kind, value, None, options=options, subresource="")
         warnings += self._judge(kind, value, None, options)
         self._quotas.check(kind, value, None)
-        value = self._track(kind, value, None, options=options, subresource="")
+        warnings += self._review(kind, value, None, options)
         if options.dry_run:
             return Outcome(value=value, rv=0, created=True, warnings=warnings)
         item = self.objects.put(kind.stored, key, value)
@@ -149,7 +189,7 @@ class Verbs:
             content_type,
             body,
             current=current,
-            by=By(manager=options.manager, subresource=subresource, now=self._now(), force=options.force),
+            by=By(manager=options.manager, subresource=subresource, now=self._now(options), force=options.force),
         )
         if current is None:
             return self._create_applied(kind, namespace, name, value, options=options)
@@ -234,23 +274,24 @@ class Verbs:
             warnings = tuple(words)
         return fill_namespace(kind, namespace, meaning.prune(kind, value)), warnings
 
-    def _name(self, kind: Kind, namespace: str, value: Json) -> Json:
+    def _name(self, kind: Kind, namespace: str, value: Json, options: WriteOptions) -> Json:
         meta = value["metadata"]
         base = meta.get("generateName")
         if meta.get("name") or not base:
             return {**value, "metadata": {**meta, "name": meta.get("name", "")}}
         for _ in range(SUFFIX_TRIES):
-            name = base[:58] + self._chance.suffix()
+            name = base[:58] + self._luck(options).suffix()
             if self.objects.get(kind.stored, key_of(namespace, name)) is None:
                 return with_meta(value, name=name)
         raise already_exists(kind, base)
 
-    def _born(self, kind: Kind, value: Json) -> Json:
+    def _born(self, kind: Kind, value: Json, options: WriteOptions) -> Json:
         """System metadata of a new object."""
         gone = dict.fromkeys(("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"))
         generation = 1 if self.objects.kinds.meaning(kind).has_generation(kind) else None
-        born = timestamp(self._chance.now())
-        return with_meta(value, uid=self._chance.uid(), creationTimestamp=born, generation=generation, **gone)
+        luck = self._luck(options)
+        born = timestamp(luck.now())
+        return with_meta(value, uid=luck.uid(), creationTimestamp=born, generation=generation, **gone)
 
     def _create_applied(self, kind: Kind, namespace: str, name: str, value: Json, *, options: WriteOptions) -> Outcome:
         if value["metadata"].get("name", name) != name:
@@ -269,9 +310,14 @@ class Verbs:
             raise not_found(kind, key.rpartition("/")[2])
         _preconditions(kind, value["metadata"], old["metadata"])
         new = self._default(kind, prepare_update(kind, value, old, subresource=subresource))
+        if options.review is not None:
+            place = key.rpartition("/")[0]
+            new, options, warned = self._mutate(kind, place, new, old, options=options, subresource=subresource)
+            new = self._default(kind, prepare_update(kind, new, old, subresource=subresource))
+            warnings += warned
         if kind.stored == "Service" and not subresource:
             self._check_fields(kind, new, old)
-            new = self.objects.allocator.assign(key, new, old)
+            new = self._assign(key, new, old, options)
         new = self._track(kind, new, old, options=options, subresource=subresource)
         if same(new, old):
             return Outcome(value=old, rv=int(old["metadata"]["resourceVersion"]), warnings=warnings)
@@ -281,6 +327,7 @@ class Verbs:
         self._check_user(kind, new, old, options)
         warnings += self._judge(kind, new, old, options, subresource=subresource)
         self._quotas.check(kind, new, old)
+        warnings += self._review(kind, new, old, options, subresource=subresource)
         if options.dry_run:
             return Outcome(value=new, rv=0, warnings=warnings)
         removed = self.reaper.after_update(kind, key, self.objects.put(kind.stored, key, new).value)
@@ -293,9 +340,9 @@ class Verbs:
         return Outcome(value=item.value, rv=item.rv, warnings=warnings)
 
     def _track(self, kind: Kind, new: Json, old: Json | None, *, options: WriteOptions, subresource: str) -> Json:
-        if not options.manager:
+        if not options.manager or options.tracked:
             return new
-        by = By(manager=options.manager, subresource=subresource or options.through, now=self._now())
+        by = By(manager=options.manager, subresource=subresource or options.through, now=self._now(options))
         return track_update(self.objects.kinds.meaning(kind).patch_kind(kind), old, new, by=by)
 
     def _default(self, kind: Kind, value: Json) -> Json:
@@ -312,9 +359,81 @@ class Verbs:
             self.guard(options.user, kind, new, old)
 
     def admit_delete(self, kind: Kind, key: str, options: WriteOptions) -> tuple[str, ...]:
-        """Ask the admission policies whether an object may be deleted; the warnings. Raises what they deny with."""
+        """Ask admission policies and webhooks whether an object may be deleted; the warnings. Raises what they deny
+        with."""
         old = self.objects.get(kind.stored, key)
-        return () if old is None else self._judge(kind, None, old, options)
+        if old is None:
+            return ()
+        _, _, warnings = self._mutate(kind, key.rpartition("/")[0], None, old, options=options)
+        return warnings + self._judge(kind, None, old, options) + self._review(kind, None, old, options)
+
+    def admit(self, attempt: Attempt, options: WriteOptions) -> tuple[str, ...]:
+        """Ask webhooks about what is no write of an object (binding, eviction, CONNECT); the warnings."""
+        if options.review is None:
+            return ()
+        first = options.review.answer("mutating", attempt)
+        return first.warnings + options.review.answer("validating", attempt).warnings
+
+    def attempt_of(
+        self, kind: Kind, new: Json | None, old: Json | None, options: WriteOptions, *, subresource: str = ""
+    ) -> Attempt:
+        """A write as admission sees it, objects in the version of the request."""
+        meaning, meta = self.objects.kinds.meaning(kind), (new or old or {})["metadata"]
+        new, old = (value and meaning.present(kind, value) for value in (new, old))
+        body = None
+        if options.through:
+            subresource, body = options.through, ("autoscaling", "v1", "Scale")
+            new, old = (value and meaning.scale(kind, value) for value in (new, old))
+        operation = "CREATE" if old is None else "DELETE" if new is None else "UPDATE"
+        return Attempt(
+            operation=operation,
+            kind=kind,
+            namespace=meta.get("namespace", ""),
+            name=meta.get("name", ""),
+            subresource=subresource,
+            new=new,
+            old=old,
+            user=options.user or (ADMIN if options.manager else CONTROLLER),
+            dry_run=options.dry_run,
+            options=options_of(options, operation),
+            body=body,
+        )
+
+    def _mutate(
+        self,
+        kind: Kind,
+        namespace: str,
+        value: Json | None,
+        old: Json | None,
+        *,
+        options: WriteOptions,
+        subresource: str = "",
+    ) -> tuple[Any, WriteOptions, tuple[str, ...]]:
+        """The value as mutating webhooks want it; managedFields are of what the user asked for."""
+        if options.review is None:
+            return value, options, ()
+        asked = value
+        if asked is not None:
+            asked = self._track(kind, self._default(kind, asked), old, options=options, subresource=subresource)
+        attempt = self.attempt_of(kind, asked, old, options, subresource=subresource)
+        answer = options.review.answer("mutating", attempt)
+        if asked is None or answer.value is None or answer.value == attempt.new:
+            return value, options, answer.warnings
+        changed = with_meta(answer.value, managedFields=asked["metadata"].get("managedFields"))
+        try:
+            value, _ = self._accept(kind, namespace, changed, WriteOptions())
+        except StatusError as error:
+            raise internal(f"the object as admission webhooks changed it cannot be used: {error}") from error
+        return value, msgspec.structs.replace(options, tracked=True), answer.warnings
+
+    def _review(
+        self, kind: Kind, new: Json | None, old: Json | None, options: WriteOptions, *, subresource: str = ""
+    ) -> tuple[str, ...]:
+        """Validating webhooks; the warnings."""
+        if options.review is None:
+            return ()
+        attempt = self.attempt_of(kind, new, old, options, subresource=subresource)
+        return options.review.answer("validating", attempt).warnings
 
     def _judge(
         self, kind: Kind, new: Json | None, old: Json | None, options: WriteOptions, *, subresource: str = ""
@@ -323,30 +442,43 @@ class Verbs:
         by_podwire = options.user is None and not options.manager
         if by_podwire or not any(True for _ in self.objects.store.heads("ValidatingAdmissionPolicyBinding")):
             return ()
-        from podwire.apiserver.custom.policies import Attempt, judge
+        from podwire.apiserver.custom.policies import judge
 
-        meta = (new or old or {})["metadata"]
-        attempt = Attempt(
-            operation="CREATE" if old is None else "DELETE" if new is None else "UPDATE",
-            kind=kind,
-            namespace=meta.get("namespace", ""),
-            name=meta.get("name", ""),
-            subresource=subresource,
-            new=new,
-            old=old,
-            user=options.user or ADMIN,
-            dry_run=options.dry_run,
-        )
-        return judge(self.objects, attempt)
+        plain = msgspec.structs.replace(options, through="")  # a policy sees a scale as an update of its object
+        return judge(self.objects, self.attempt_of(kind, new, old, plain, subresource=subresource))
 
-    def _now(self) -> str:
-        return timestamp(self._chance.now())
+    def _assign(self, key: str, new: Json, old: Json | None, options: WriteOptions) -> Json:
+        """Addresses and ports of a Service."""
+
+        def assign(value: Json) -> Json:
+            return self.objects.allocator.assign(key, value, old)
+
+        return options.review.assign(new, assign) if options.review is not None else assign(new)
+
+    def _luck(self, options: WriteOptions) -> Chance:
+        return options.review.chance if options.review is not None else self._chance
+
+    def _now(self, options: WriteOptions) -> str:
+        return timestamp(self._luck(options).now())
 
     def _furnish(self, namespace: str) -> None:
         """What every namespace holds (rule of the ServiceAccount and root CA controllers)."""
         for value in needed_in_namespace(self._root_certificate):
             kind = KINDS[value["kind"]]
             self.create(kind, namespace, value, WriteOptions())
+
+
+def options_of(options: WriteOptions, operation: str) -> Json:
+    """The request's options as AdmissionReview has them."""
+    verb = options.verb or operation.capitalize()
+    found: Json = {"kind": f"{verb}Options", "apiVersion": "meta.k8s.io/v1"}
+    if options.dry_run:
+        found["dryRun"] = ["All"]
+    if options.manager:
+        found["fieldManager"] = options.manager
+    if verb != "Delete" and options.user is not None:
+        found["fieldValidation"] = options.field_validation
+    return found | ({"force": True} if options.force else {})
 
 
 def strict_error(kind: Kind, words: list[str]) -> str:

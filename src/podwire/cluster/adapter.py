@@ -7,11 +7,9 @@ and durable commit as a request of kubectl.
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-import msgspec
-
 from podwire.apiserver.server import ApiServer
 from podwire.apiserver.status import StatusError
-from podwire.apiserver.verbs import APPLY, WriteOptions
+from podwire.apiserver.verbs import WriteOptions
 from podwire.base import NOWHERE, Finding, PodwireError, Ref
 from podwire.client import ApiError, Change
 from podwire.kube import KINDS
@@ -116,7 +114,7 @@ async def apply_objects(server: ApiServer, objects: Sequence[Json]) -> tuple[Fin
     findings, newest = [], 0
     for value in sorted(objects, key=lambda v: _FIRST.get(str(v.get("kind")), len(_FIRST))):
         try:
-            newest = max(newest, _apply(server, value))
+            newest = max(newest, await _apply(server, value))
         except StatusError as error:
             findings.append(_refusal(value, error))
     await server.store.settled(newest)
@@ -144,19 +142,14 @@ def _refusal(value: Json, error: StatusError) -> Finding:
     return Finding("PW9002", "error", ref, NOWHERE, message, fix)
 
 
-def _apply(server: ApiServer, value: Json) -> int:
+async def _apply(server: ApiServer, value: Json) -> int:
     kind = server.verbs.objects.kinds.of(str(value.get("apiVersion")), value["kind"])
     if kind is None:
         known = row.api_version if (row := KINDS.get(value["kind"])) else "no version"
         raise StatusError({"message": f"{value.get('apiVersion')} {value['kind']} is not served here ({known} is)"})
     ref = _ref(value)
-    outcome = server.verbs.patch(
-        kind,
-        ref.key if kind.namespaced else ref.name,
-        content_type=APPLY,
-        body=msgspec.json.encode(value),
-        options=WriteOptions(manager=APPLY_MANAGER, field_validation="Strict", force=True),
-    )
+    options = WriteOptions(manager=APPLY_MANAGER, field_validation="Strict", force=True)
+    outcome = await server.apply(kind, ref.key if kind.namespaced else ref.name, value, options)
     return outcome.rv
 
 

@@ -1,4 +1,4 @@
-"""admissionregistration.k8s.io/v1: ValidatingAdmissionPolicy and ValidatingAdmissionPolicyBinding (KEP-3488)."""
+"""admissionregistration.k8s.io/v1: admission webhooks and policies (KEP-3488)."""
 
 from typing import Annotated
 
@@ -128,3 +128,86 @@ class ValidatingAdmissionPolicyBinding(KubeObject, frozen=True):
     """A policy in force."""
 
     spec: ValidatingAdmissionPolicyBindingSpec = ValidatingAdmissionPolicyBindingSpec()
+
+
+# --- webhooks ---
+
+
+class RuleWithOperations(KubeStruct, frozen=True):
+    """Which requests a webhook is asked about."""
+
+    operations: Annotated[tuple[str, ...], api(list_type="atomic")] = ()
+    api_groups: Annotated[tuple[str, ...], api(list_type="atomic")] = ()
+    api_versions: Annotated[tuple[str, ...], api(list_type="atomic")] = ()
+    resources: Annotated[tuple[str, ...], api(list_type="atomic")] = ()
+    scope: str | None = None
+
+
+class ServiceReference(KubeStruct, frozen=True):
+    """The Service a webhook listens behind."""
+
+    namespace: Annotated[str, api(required=True)] = ""
+    name: Annotated[str, api(required=True)] = ""
+    path: str | None = None
+    port: int | None = None
+
+
+class WebhookClientConfig(KubeStruct, frozen=True):
+    """Where a webhook is, and whom its certificate must be from."""
+
+    url: str | None = None
+    service: ServiceReference | None = None
+    ca_bundle: Annotated[str, api(format="byte")] = ""
+
+
+class ValidatingWebhook(KubeStruct, frozen=True):
+    """An HTTPS service that allows or denies writes."""
+
+    name: Annotated[str, api(required=True)] = ""
+    client_config: Annotated[WebhookClientConfig, api(required=True)] = WebhookClientConfig()
+    rules: Annotated[tuple[RuleWithOperations, ...], api(list_type="atomic")] = ()
+    failure_policy: str | None = None
+    match_policy: str | None = None
+    namespace_selector: LabelSelector | None = None
+    object_selector: LabelSelector | None = None
+    side_effects: Annotated[str | None, api(required=True)] = None
+    timeout_seconds: int | None = None
+    admission_review_versions: Annotated[tuple[str, ...], api(required=True, list_type="atomic")] = ()
+    match_conditions: Annotated[
+        tuple[MatchCondition, ...], api(merge_key="name", list_type="map", list_map_keys=("name",))
+    ] = ()
+
+
+class MutatingWebhook(KubeStruct, frozen=True):
+    """An HTTPS service that may also change what is written."""
+
+    name: Annotated[str, api(required=True)] = ""
+    client_config: Annotated[WebhookClientConfig, api(required=True)] = WebhookClientConfig()
+    rules: Annotated[tuple[RuleWithOperations, ...], api(list_type="atomic")] = ()
+    failure_policy: str | None = None
+    match_policy: str | None = None
+    namespace_selector: LabelSelector | None = None
+    object_selector: LabelSelector | None = None
+    side_effects: Annotated[str | None, api(required=True)] = None
+    timeout_seconds: int | None = None
+    admission_review_versions: Annotated[tuple[str, ...], api(required=True, list_type="atomic")] = ()
+    reinvocation_policy: str | None = None
+    match_conditions: Annotated[
+        tuple[MatchCondition, ...], api(merge_key="name", list_type="map", list_map_keys=("name",))
+    ] = ()
+
+
+class ValidatingWebhookConfiguration(KubeObject, frozen=True):
+    """Webhooks that may deny writes."""
+
+    webhooks: Annotated[
+        tuple[ValidatingWebhook, ...], api(merge_key="name", list_type="map", list_map_keys=("name",))
+    ] = ()
+
+
+class MutatingWebhookConfiguration(KubeObject, frozen=True):
+    """Webhooks that may change writes."""
+
+    webhooks: Annotated[
+        tuple[MutatingWebhook, ...], api(merge_key="name", list_type="map", list_map_keys=("name",))
+    ] = ()

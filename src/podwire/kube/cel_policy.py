@@ -44,18 +44,19 @@ def check_policy(value: Json, old: Json | None) -> Errors:
         yield not_supported("spec.failurePolicy", spec["failurePolicy"], ("Fail", "Ignore"))
     for index, check in enumerate(spec.get("validations") or ()):
         where = f"spec.validations[{index}]"
-        yield from _expression(check.get("expression") or "", f"{where}.expression", "bool")
+        yield from check_expression(check.get("expression") or "", f"{where}.expression", "bool")
         if check.get("messageExpression"):
-            yield from _expression(check["messageExpression"], f"{where}.messageExpression", "string")
+            yield from check_expression(check["messageExpression"], f"{where}.messageExpression", "string")
         if check.get("reason") and check["reason"] not in REASONS:
             yield not_supported(f"{where}.reason", check["reason"], REASONS)
     for index, check in enumerate(spec.get("matchConditions") or ()):
-        yield from _expression(check.get("expression") or "", f"spec.matchConditions[{index}].expression", "bool")
+        yield from check_expression(check.get("expression") or "", f"spec.matchConditions[{index}].expression", "bool")
     for index, named in enumerate(spec.get("variables") or ()):
-        yield from _expression(named.get("expression") or "", f"spec.variables[{index}].expression", "")
+        yield from check_expression(named.get("expression") or "", f"spec.variables[{index}].expression", "")
 
 
-def _expression(text: str, where: str, kind: str) -> Errors:
+def check_expression(text: str, where: str, kind: str) -> Errors:
+    """What is wrong with an expression; ``kind`` is what it must give (empty: anything)."""
     if not text.strip():
         yield required(where, "expression is not specified")
         return

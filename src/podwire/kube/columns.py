@@ -139,6 +139,11 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "VolumeBindingMode": "When volumes are bound.",
         "AllowVolumeExpansion": "Whether claims may grow.",
         "Holder": "Who holds the lease.",
+        "Webhooks": "How many webhooks it has.",
+        "Validations": "How many conditions it has.",
+        "ParamKind": "Kind of the objects with parameters.",
+        "PolicyName": "Policy that is in force.",
+        "ParamRef": "Object with parameters.",
     }
 )
 
@@ -227,5 +232,12 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
         "Service": (_columns("Name Type Cluster-IP External-IP Port(s) Age | Selector"), columns_core.service),
         "ServiceAccount": (_columns("Name Secrets:integer Age"), columns_core.service_account),
         "StatefulSet": (_columns("Name Ready Age | Containers Images"), columns_workload.stateful_set),
+        "MutatingWebhookConfiguration": (_columns("Name Webhooks:integer Age"), columns_core.webhooks),
+        "ValidatingWebhookConfiguration": (_columns("Name Webhooks:integer Age"), columns_core.webhooks),
+        "ValidatingAdmissionPolicy": (
+            _columns("Name Validations:integer ParamKind Age"),
+            columns_core.admission_policy,
+        ),
+        "ValidatingAdmissionPolicyBinding": (_columns("Name PolicyName ParamRef Age"), columns_core.admission_binding),
     }
 )

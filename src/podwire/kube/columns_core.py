@@ -204,3 +204,25 @@ def _source(obj: Obj) -> str:
     component = source.get("component") or obj.get("reportingComponent") or ""
     host = source.get("host") or obj.get("reportingInstance") or ""
     return f"{component}, {host}" if host else component
+
+
+def webhooks(obj: Obj, now: float) -> list[Any]:
+    """NAME WEBHOOKS AGE."""
+    return [name(obj), len(obj.get("webhooks") or ()), age(obj, now)]
+
+
+def admission_policy(obj: Obj, now: float) -> list[Any]:
+    """NAME VALIDATIONS PARAMKIND AGE."""
+    spec = obj.get("spec") or {}
+    kind = spec.get("paramKind") or {}
+    shown = f"{kind.get('apiVersion', '')}/{kind.get('kind', '')}" if kind else "<unset>"
+    return [name(obj), len(spec.get("validations") or ()), shown, age(obj, now)]
+
+
+def admission_binding(obj: Obj, now: float) -> list[Any]:
+    """NAME POLICYNAME PARAMREF AGE."""
+    spec = obj.get("spec") or {}
+    reference = spec.get("paramRef") or {}
+    found = reference.get("name") or ("*" if reference.get("selector") is not None else "")
+    shown = f"{reference['namespace']}/{found}" if reference.get("namespace") else found or "<unset>"
+    return [name(obj), spec.get("policyName", ""), shown, age(obj, now)]

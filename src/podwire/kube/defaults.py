@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from podwire.kube.defaults_admission import default_mutating, default_validating
 from podwire.kube.defaults_pod import default_pod, default_pod_template, default_volume_claim
 from podwire.kube.edit import each, fill, put
 
@@ -251,6 +252,7 @@ _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
         "IngressClass": _ingress_class,
         "LimitRange": _limit_range,
         "Job": _job,
+        "MutatingWebhookConfiguration": default_mutating,
         "Namespace": _namespace,
         "NetworkPolicy": _network_policy,
         "Node": _node,
@@ -265,6 +267,7 @@ _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
         "Service": _service,
         "StatefulSet": _stateful_set,
         "StorageClass": _storage_class,
+        "ValidatingWebhookConfiguration": default_validating,
     }
 )
 """Kinds not listed (ConfigMap, Event, Ingress, Lease, ServiceAccount) have no defaults in Kubernetes either."""

@@ -9,7 +9,12 @@ from typing import Any
 
 import msgspec
 
-from podwire.kube.admissionregistration import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
+from podwire.kube.admissionregistration import (
+    MutatingWebhookConfiguration,
+    ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
+    ValidatingWebhookConfiguration,
+)
 from podwire.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
 from podwire.kube.batch import CronJob, Job
 from podwire.kube.clusterpolicy import ClusterNetworkPolicy
@@ -167,6 +172,26 @@ _ROWS = (
         "v1",
         "validatingadmissionpolicybindings",
         ValidatingAdmissionPolicyBinding,
+        False,
+        (),
+        ("api-extensions",),
+    ),
+    Kind(
+        "MutatingWebhookConfiguration",
+        "admissionregistration.k8s.io",
+        "v1",
+        "mutatingwebhookconfigurations",
+        MutatingWebhookConfiguration,
+        False,
+        (),
+        ("api-extensions",),
+    ),
+    Kind(
+        "ValidatingWebhookConfiguration",
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingwebhookconfigurations",
+        ValidatingWebhookConfiguration,
         False,
         (),
         ("api-extensions",),

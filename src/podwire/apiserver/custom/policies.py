@@ -14,34 +14,18 @@ from typing import Any
 
 import msgspec
 
-from podwire.apiserver.identity import User
+from podwire.apiserver.attempt import Attempt, fits, has_labels, in_namespace, request_of, selected
 from podwire.apiserver.objects import Objects
 from podwire.apiserver.status import StatusError, forbidden
 from podwire.kube.cel_env import CompileError
 from podwire.kube.cel_policy import compiled
 from podwire.kube.cel_values import CelError
-from podwire.kube.meta import LabelSelector, selects
-from podwire.kube.registry import Kind
 
 Json = dict[str, Any]
 
 POLICY, BINDING = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 BUDGET = 2_000_000
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "Invalid": 422, "RequestEntityTooLarge": 413}
-
-
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A write that admission looks at; ``new`` is None for DELETE, ``old`` for CREATE."""
-
-    operation: str
-    kind: Kind
-    namespace: str
-    name: str
-    subresource: str
-    new: Json | None
-    old: Json | None
-    user: User
-    dry_run: bool
 
 
 class _Violation(msgspec.Struct, frozen=True):
@@ -91,61 +75,13 @@ def _concerns(objects: Objects, policy: Json, binding: Json, attempt: Attempt) -
 
 def _selected(objects: Objects, match: Json, attempt: Attempt, *, needs_rules: bool) -> bool:
     rules = match.get("resourceRules") or []
-    if any(_fits(rule, attempt) for rule in match.get("excludeResourceRules") or ()):
+    if any(fits(rule, attempt) for rule in match.get("excludeResourceRules") or ()):
         return False
-    if (rules or needs_rules) and not any(_fits(rule, attempt) for rule in rules):
+    if (rules or needs_rules) and not any(fits(rule, attempt) for rule in rules):
         return False
-    return _in_namespace(objects, match.get("namespaceSelector"), attempt) and _has_labels(match, attempt)
-
-
-def _fits(rule: Json, attempt: Attempt) -> bool:
-    kind = attempt.kind
-    resource = f"{kind.plural}/{attempt.subresource}" if attempt.subresource else kind.plural
-    wanted = rule.get("resources") or ()
-    scope = rule.get("scope") or "*"
-    names = rule.get("resourceNames") or ()
-    return (
-        _names(rule.get("operations"), attempt.operation)
-        and _names(rule.get("apiGroups"), kind.group)
-        and _names(rule.get("apiVersions"), kind.version)
-        and any(_is_resource(word, resource, kind.plural, attempt.subresource) for word in wanted)
-        and scope in ("*", "Namespaced" if kind.namespaced else "Cluster")
-        and (not names or attempt.name in names)
+    return in_namespace(objects, match.get("namespaceSelector"), attempt) and has_labels(
+        match.get("objectSelector"), attempt
     )
-
-
-def _names(words: Any, value: str) -> bool:
-    return bool(words) and ("*" in words or value in words)
-
-
-def _is_resource(word: str, resource: str, plural: str, subresource: str) -> bool:
-    if word in (resource, "*/*") or (word == "*" and not subresource):
-        return True
-    left, slash, right = word.partition("/")
-    return bool(slash and subresource) and left in ("*", plural) and right in ("*", subresource)
-
-
-def _in_namespace(objects: Objects, selector: Json | None, attempt: Attempt) -> bool:
-    if not selector:
-        return True
-    if attempt.kind.stored == "Namespace":
-        space = attempt.new or attempt.old
-    elif attempt.namespace:
-        space = objects.get("Namespace", attempt.namespace)
-    else:
-        return True
-    return space is not None and _selects(selector, space)
-
-
-def _has_labels(match: Json, attempt: Attempt) -> bool:
-    selector = match.get("objectSelector")
-    if not selector:
-        return True
-    return any(value is not None and _selects(selector, value) for value in (attempt.new, attempt.old))
-
-
-def _selects(selector: Json, value: Json) -> bool:
-    return selects(msgspec.convert(selector, LabelSelector), value["metadata"].get("labels") or {})
 
 
 # --- what they say ---
@@ -159,7 +95,7 @@ def _violations(
     base = {
         "object": attempt.new,
         "oldObject": attempt.old,
-        "request": _request(attempt),
+        "request": request_of(attempt),
         "namespaceObject": space,
         "params": None,
         "variables": {},
@@ -218,21 +154,6 @@ def _value(text: str, scope: Json, left: list[int]) -> Any:
     return value
 
 
-def _request(attempt: Attempt) -> Json:
-    kind = attempt.kind
-    found: Json = {
-        "kind": {"group": kind.group, "version": kind.version, "kind": kind.name},
-        "resource": {"group": kind.group, "version": kind.version, "resource": kind.plural},
-        "subResource": attempt.subresource,
-        "name": attempt.name,
-        "namespace": attempt.namespace,
-        "operation": attempt.operation,
-        "userInfo": attempt.user.info(),
-        "dryRun": attempt.dry_run,
-    }
-    return found | {"requestKind": found["kind"], "requestResource": found["resource"]}
-
-
 def _params(objects: Objects, policy: Json, binding: Json, attempt: Attempt) -> list[Json | None] | _Violation:
     """The objects a policy is evaluated with, one after the other; one None when it has no parameters."""
     wanted, reference = policy.get("paramKind"), binding.get("paramRef")
@@ -249,7 +170,7 @@ def _params(objects: Objects, policy: Json, binding: Json, attempt: Attempt) -> 
         found = [] if value is None else [value]
     else:
         heads = sorted(objects.store.heads(row.stored))
-        found = [v for key, v in heads if key.startswith(prefix) and _selects(reference.get("selector") or {}, v)]
+        found = [v for key, v in heads if key.startswith(prefix) and selected(reference.get("selector") or {}, v)]
     if not found and reference.get("parameterNotFoundAction") == "Deny":
         return _Violation("no params found for policy binding with `Deny` parameterNotFoundAction")
     return found

@@ -20,6 +20,7 @@ from podwire.apiserver.http import discovery
 from podwire.apiserver.http.answer import LIST_PART, encode, many, one, presented, refuse, reply, send_list
 from podwire.apiserver.http.ask import ASKED, USER, Target, dry_run, flag, parse_target, shape_of
 from podwire.apiserver.http.body import decode, read_bytes
+from podwire.apiserver.http.connect import CONNECTS, admit_connect
 from podwire.apiserver.http.metrics import MEDIA, Metrics
 from podwire.apiserver.http.openapi import OpenApi
 from podwire.apiserver.http.permit import accesses_of, creation_of, path_access
@@ -141,6 +142,8 @@ class App:
             return await self._review(request, target)
         if target.subresource == "token":
             return await self._review(request, target)
+        if target.subresource in CONNECTS:
+            await admit_connect(self._verbs, request, target)
         if target.subresource in STREAMS:
             return await self._stream(request, target)
         if target.subresource == "proxy":

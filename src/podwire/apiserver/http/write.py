@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp.web import BaseRequest, Response
 
+from podwire.apiserver.attempt import Attempt
 from podwire.apiserver.http import scale
 from podwire.apiserver.http.answer import encode, one, reply
 from podwire.apiserver.http.ask import (
@@ -26,7 +27,8 @@ from podwire.apiserver.http.body import decode, read_bytes
 from podwire.apiserver.http.read import choose, read_list
 from podwire.apiserver.reaper import Deleted, DeleteOptions
 from podwire.apiserver.status import bad_request, method_not_allowed, success, unsupported_media
-from podwire.apiserver.verbs import Outcome, Verbs, WriteOptions, strict_error
+from podwire.apiserver.verbs import ADMIN, Outcome, Verbs, WriteOptions, options_of, strict_error
+from podwire.kube.registry import Kind
 
 Json = dict[str, Any]
 
@@ -54,8 +56,10 @@ class Writer:
         options = _options(request)
         match target.subresource:
             case "" if not target.name:
-                warnings = _doubled(target, doubled, options)
-                outcome = self._verbs.create(target.kind, target.namespace, _typed(target, value), options)
+                warnings, value = _doubled(target, doubled, options), _typed(target, value)
+                outcome = await self._verbs.reviewed(
+                    options, lambda how: self._verbs.create(target.kind, target.namespace, value, how)
+                )
                 return await self._answer(target, outcome, shape, warnings)
             case "binding":
                 return await self._bind(target, value, options)
@@ -71,13 +75,15 @@ class Writer:
         value, doubled = decode(await read_bytes(request), request.headers.get("Content-Type", ""))
         options = _options(request)
         if target.subresource == "scale":
-            outcome = scale.replace(self._verbs, target, value, options)
+            outcome = await self._verbs.reviewed(options, lambda how: scale.replace(self._verbs, target, value, how))
             return await self._scaled(target, outcome)
-        warnings = _doubled(target, doubled, options)
-        value = _typed(target, value)
-        outcome = self._verbs.update(
-            target.kind, target.namespace, value, options, name=target.name, subresource=target.subresource
-        )
+        warnings, body = _doubled(target, doubled, options), _typed(target, value)
+        name, subresource = target.name, target.subresource
+
+        def write(how: WriteOptions) -> Outcome:
+            return self._verbs.update(target.kind, target.namespace, body, how, name=name, subresource=subresource)
+
+        outcome = await self._verbs.reviewed(options, write)
         return await self._answer(target, outcome, shape, warnings)
 
     async def patch(self, request: BaseRequest, target: Target, shape: Shape) -> Response:
@@ -93,12 +99,20 @@ class Writer:
         if media == PATCH_TYPES[3] and not request.query.get("fieldManager"):
             raise options_invalid("fieldManager", "Required value: is required for apply patch", kind="PatchOptions")
         body = await read_bytes(request)
+        options = msgspec.structs.replace(options, verb="Patch")
         if target.subresource == "scale":
-            outcome = scale.patch(self._verbs, target, media, body, options=options)
+            outcome = await self._verbs.reviewed(
+                options, lambda how: scale.patch(self._verbs, target, media, body, options=how)
+            )
             return await self._scaled(target, outcome)
-        outcome = self._verbs.patch(
-            target.kind, target.key, content_type=media, body=body, options=options, subresource=target.subresource
-        )
+
+        def write(how: WriteOptions) -> Outcome:
+            subresource = target.subresource
+            return self._verbs.patch(
+                target.kind, target.key, content_type=media, body=body, options=how, subresource=subresource
+            )
+
+        outcome = await self._verbs.reviewed(options, write)
         return await self._answer(target, outcome, shape, [])
 
     async def delete(self, request: BaseRequest, target: Target, shape: Shape) -> Response:
@@ -108,8 +122,7 @@ class Writer:
         options = _delete_options(request.query, await _delete_body(request))
         if not target.name:
             return await self._delete_collection(request, target, options)
-        warnings = self._verbs.admit_delete(target.kind, target.key, _options(request))
-        deleted = self._verbs.delete(target.kind, target.key, options)
+        warnings, deleted = await self._delete(target.kind, target.key, options, _delete_write(request, options))
         if not options.dry_run:
             await self._store.settled(deleted.rv)
         if deleted.gone and target.kind.stored != "Pod":
@@ -128,12 +141,21 @@ class Writer:
             found = item.value["metadata"]
             key = f"{found['namespace']}/{found['name']}" if target.kind.namespaced else found["name"]
             if self._verbs.objects.get(target.kind.stored, key) is not None:
-                self._verbs.admit_delete(target.kind, key, _options(request))
-                done.append(self._verbs.delete(target.kind, key, options))
+                _, deleted = await self._delete(target.kind, key, options, _delete_write(request, options))
+                done.append(deleted)
         if done and not options.dry_run:
             await self._store.settled(max(entry.rv for entry in done))
         head: Json = {"kind": f"{target.kind.name}List", "apiVersion": target.kind.api_version, "metadata": meta}
         return reply(encode(head | {"items": [entry.value for entry in done]}))
+
+    async def _delete(
+        self, kind: Kind, key: str, options: DeleteOptions, how: WriteOptions
+    ) -> tuple[tuple[str, ...], Deleted]:
+        def write(how: WriteOptions) -> tuple[tuple[str, ...], Deleted]:
+            warnings = self._verbs.admit_delete(kind, key, how)
+            return warnings, self._verbs.delete(kind, key, options)
+
+        return await self._verbs.reviewed(how, write)
 
     async def _bind(self, target: Target, value: Json, options: WriteOptions) -> Response:
         wanted = value.get("target") if isinstance(value.get("target"), dict) else {}
@@ -141,7 +163,12 @@ class Writer:
         uid = (value.get("metadata") or {}).get("uid", "")
         if not isinstance(node, str) or not isinstance(uid, str):
             raise bad_request("Binding: target.name and metadata.uid must be strings")
-        outcome = self._verbs.bind(target.namespace, target.name, node=node, uid=uid, dry_run=options.dry_run)
+
+        def write(how: WriteOptions) -> Outcome:
+            self._verbs.admit(_creation(target, value, ("", "v1", "Binding"), how), how)
+            return self._verbs.bind(target.namespace, target.name, node=node, uid=uid, dry_run=options.dry_run)
+
+        outcome = await self._verbs.reviewed(options, write)
         return await self._succeeded(outcome.rv)
 
     async def _evict(self, target: Target, value: Json, options: WriteOptions) -> Response:
@@ -149,7 +176,12 @@ class Writer:
         if not isinstance(wanted, dict):
             raise bad_request("Eviction: deleteOptions must be an object")
         how = _delete_options({"dryRun": "All"} if options.dry_run else {}, wanted)
-        deleted = self._verbs.evict(target.key, how)
+
+        def write(again: WriteOptions) -> Deleted:
+            self._verbs.admit(_creation(target, value, ("policy", "v1", "Eviction"), again), again)
+            return self._verbs.evict(target.key, how)
+
+        deleted = await self._verbs.reviewed(options, write)
         return await self._succeeded(0 if how.dry_run else deleted.rv)
 
     async def _succeeded(self, rv: int) -> Response:
@@ -175,6 +207,27 @@ def _options(request: BaseRequest) -> WriteOptions:
         field_validation=field_validation(query),
         force=flag(query, "force"),
         user=request.get(USER),
+    )
+
+
+def _delete_write(request: BaseRequest, options: DeleteOptions) -> WriteOptions:
+    return msgspec.structs.replace(_options(request), dry_run=options.dry_run)
+
+
+def _creation(target: Target, value: Json, body: tuple[str, str, str], options: WriteOptions) -> Attempt:
+    """A subresource that is created, as webhooks see it."""
+    return Attempt(
+        operation="CREATE",
+        kind=target.kind,
+        namespace=target.namespace,
+        name=target.name,
+        subresource=target.subresource,
+        new=value,
+        old=None,
+        user=options.user or ADMIN,
+        dry_run=options.dry_run,
+        options=options_of(options, "CREATE"),
+        body=body,
     )
 
 

@@ -140,13 +140,17 @@ def _split_path(raw: str) -> tuple[str, str]:
     return prefix, "/" + "/".join(rest) + mark + query if rest else ""
 
 
-async def _connect(place: Place, backend: PodBackend | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def dial(place: Place, backend: PodBackend | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A TCP connection to a place. Raises :class:`PodwireError` and :class:`OSError`."""
     if place.uid and backend is not None:
-        reader, writer = await backend.connect(place.uid, place.port)
-    elif place.uid:
+        return await backend.connect(place.uid, place.port)
+    if place.uid:
         raise PodwireError("this server runs no pods: there is nothing to connect to")
-    else:
-        reader, writer = await asyncio.open_connection(place.address, place.port)
+    return await asyncio.open_connection(place.address, place.port)
+
+
+async def _connect(place: Place, backend: PodBackend | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await dial(place, backend)
     if place.secure:
         # A pod's certificate names no address of ours; the API server does not verify it either.
         context = ssl.create_default_context()

@@ -76,6 +76,12 @@ def _check_policy(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
     return check_policy(obj, old)
 
 
+def _check_webhooks(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
+    from podwire.kube.validate.webhooks import check_webhooks
+
+    return check_webhooks(obj, old)
+
+
 def _check_binding(obj: Obj, old: Obj | None) -> Iterator[FieldError]:
     from podwire.kube.cel_policy import check_binding
 
@@ -97,6 +103,7 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "IngressClass": check_ingress_class,
         "LimitRange": check_limit_range,
         "Job": check_job,
+        "MutatingWebhookConfiguration": _check_webhooks,
         "Namespace": check_namespace,
         "NetworkPolicy": check_network_policy,
         "Node": check_node,
@@ -114,5 +121,6 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "StatefulSet": check_stateful_set,
         "ValidatingAdmissionPolicy": _check_policy,
         "ValidatingAdmissionPolicyBinding": _check_binding,
+        "ValidatingWebhookConfiguration": _check_webhooks,
     }
 )
