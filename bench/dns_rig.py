@@ -157,7 +157,7 @@ async def coredns_server(path: str, services: int, endpoints: int) -> AsyncItera
     from podwire.cluster.adapter import apply_objects
 
     with tempfile.TemporaryDirectory() as folder:
-        api = ApiServer(ApiSettings(directory=Path(folder), addresses=("127.0.0.1",), service_cidr="10.96.0.0/12"))
+        api = ApiServer(ApiSettings(directory=Path(folder), addresses=("127.0.0.1",), service_cidrs=("10.96.0.0/12",)))
         await api.start()
         kubeconfig = Path(folder) / "kubeconfig"
         api.kubeconfig.write(kubeconfig)

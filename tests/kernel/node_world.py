@@ -64,12 +64,18 @@ class World:
 
     def plan(self) -> NodePlan:
         nodes = {
-            name: Node(ORIGIN, name, "a", f"{self.prefix}.{i + 2}", f"10.244.{i + 1}.0/{self.pod_bits}")
+            name: Node(ORIGIN, name, "a", (f"{self.prefix}.{i + 2}",), (f"10.244.{i + 1}.0/{self.pod_bits}",))
             for i, name in enumerate(self.node_names)
         }
         pods = {pod.pod.key: pod for pod in self.pods.values()}
         plan = NodePlan(
-            self.cluster, f"{self.prefix}.0/24", nodes, pods, dict(self.routes), ("10.96.0.0/12",), "10.244.0.0/16"
+            self.cluster,
+            (f"{self.prefix}.0/24",),
+            nodes,
+            pods,
+            dict(self.routes),
+            ("10.96.0.0/12",),
+            ("10.244.0.0/16",),
         )
         return msgspec.structs.replace(plan, network=self.network, mtu=self.mtu)
 

@@ -151,7 +151,7 @@ def test_containers_wait_for_run_and_a_pod_leaves_nothing(tmp_path: Path) -> Non
         await world.apply()
         await world.until(lambda: world.facts[uid].gone)
         assert not Path("/run/netns", space).exists()
-        again = world.add("app", stand_in(WEB), node="node-1", address=address)
+        again = world.add("app", stand_in(WEB), node="node-1", addresses=(address,))
         await world.ready(again)
         assert world.address(again) == address
 

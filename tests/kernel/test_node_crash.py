@@ -39,10 +39,10 @@ async def main():
     def report(key, fact):
         if isinstance(fact, PodFact) and fact.containers and all(c.ready for c in fact.containers):
             ready.set()
-    node = Node(origin, "node-1", "a", prefix + ".2", "10.244.1.0/24")
+    node = Node(origin, "node-1", "a", (prefix + ".2",), ("10.244.1.0/24",))
     pod = Pod(origin, Ref("Pod", "shop", "app"), "uid-1", "node-1", "app", True, (tool, web))
     runtime = NodeRuntime(report, state_dir=Path(state))
-    plan = NodePlan(cluster, prefix + ".0/24", {"node-1": node}, {"shop/app": pod}, {}, (), "10.244.0.0/16")
+    plan = NodePlan(cluster, (prefix + ".0/24",), {"node-1": node}, {"shop/app": pod}, {}, (), ("10.244.0.0/16",))
     await runtime.apply(plan)
     await ready.wait()
     print("ready", flush=True)

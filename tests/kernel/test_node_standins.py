@@ -116,7 +116,15 @@ def test_startup_gates_readiness(tmp_path: Path) -> None:
             ORIGIN, "web", "nginx:1.27", StandInWork((WEB, StandInPort(81)), "x"), (), (), ready, None, start
         )
         world.pods[uid] = Pod(
-            ORIGIN, pod.pod, uid, pod.node, pod.hostname, True, (more,), address=world.address(uid), resolv_conf=RESOLV
+            ORIGIN,
+            pod.pod,
+            uid,
+            pod.node,
+            pod.hostname,
+            True,
+            (more,),
+            addresses=(world.address(uid),),
+            resolv_conf=RESOLV,
         )
         await world.ready(uid)
         assert world.facts[uid].containers[0].started

@@ -66,9 +66,9 @@ def port_pool() -> Pool:
 class Allocator:
     """Both pools."""
 
-    def __init__(self, service_cidr: str, chance: Callable[[int], int]) -> None:
-        """``service_cidr``: IPv4; ``chance(n)``: a number below n."""
-        self.network = IPv4Network(service_cidr)
+    def __init__(self, service_cidrs: tuple[str, ...], chance: Callable[[int], int]) -> None:
+        """``service_cidrs``: IPv4; ``chance(n)``: a number below n."""
+        self.network = IPv4Network(service_cidrs[0])
         self._chance = chance
         self.allow_external_ips = False
         self.reset()

@@ -71,7 +71,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ("127.0.0.1",)
     port: int = 0
     advertise: str = ""
-    service_cidr: str = "10.96.0.0/12"
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/12",)
     cluster: str = "podwire"
     domain: str = "cluster.local"
     token: str = ""
@@ -128,7 +128,7 @@ class ApiServer:
             raise
 
     async def _serve(self, pki: Pki | None) -> None:
-        allocator = Allocator(self.settings.service_cidr, self._chance.pick)
+        allocator = Allocator(self.settings.service_cidrs, self._chance.pick)
         objects = Objects(self.store, allocator, self._kinds())
         self.verbs = Verbs(objects, self._chance, root_certificate=pki.ca.read_text() if pki else "")
         self.authorizer = Authorizer(objects, always=self.settings.authorization == "AlwaysAllow")
@@ -265,7 +265,7 @@ class ApiServer:
         pki = Pki(directory / "pki")
         service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
         full = f"kubernetes.default.svc.{self.settings.domain}"
-        first = Allocator(self.settings.service_cidr, self._chance.pick).first_address
+        first = Allocator(self.settings.service_cidrs, self._chance.pick).first_address
         pki.ensure((*self.settings.addresses, "localhost", "127.0.0.1", *service, full, first))
         return pki
 

@@ -28,7 +28,7 @@ from podwire.cluster.system import NodeLayout, lay_out, system_objects
 from podwire.engine import Engine, State, is_ready, waiting_for
 from podwire.planes.dns.driver import dns_argv
 from podwire.planes.envoy import envoy_argv
-from podwire.snapshot import ImageRule, Settings
+from podwire.snapshot import AddressRange, ImageRule, Settings
 
 Json = dict[str, Any]
 
@@ -77,14 +77,13 @@ class EmbeddedCluster:
             raise
 
     async def _start(self) -> None:
-        host = self.settings.host_address
-        reachable = () if self.simulated else (host,)  # pods reach the API server by the fabric
+        reachable = () if self.simulated else self.settings.host_addresses  # pods reach the API server by the fabric
         self.server = ApiServer(
             ApiSettings(
                 directory=self.home.path,
                 addresses=("127.0.0.1", *reachable),
-                advertise=host if reachable else "",
-                service_cidr=self.settings.service_cidr,
+                advertise=reachable[0] if reachable else "",
+                service_cidrs=self.settings.service_cidrs,
                 cluster=self.settings.cluster,
                 domain=self.settings.domain,
             )
@@ -200,9 +199,8 @@ def make_settings(home: ClusterHome, images: Sequence[ImageRule]) -> Settings:
     )
     return Settings(
         cluster=home.name,
-        fabric=fabric,
-        load_balancer_first=f"{prefix}200",
-        load_balancer_last=f"{prefix}250",
+        fabrics=(fabric,),
+        load_balancer_pools=(AddressRange(f"{prefix}200", f"{prefix}250"),),
         upstreams=host_nameservers(),
         images=(*images, *planes),
     )

@@ -84,7 +84,7 @@ def node_objects(settings: Settings, layout: NodeLayout, *, version: str) -> tup
 
     Raises :class:`EnvironmentUnfit` when the pod network has no room for them.
     """
-    fabric, network = ip_network(settings.fabric), ip_network(settings.cluster_cidr)
+    fabric, network = ip_network(settings.fabrics[0]), ip_network(settings.cluster_cidrs[0])
     assert isinstance(network, IPv4Network)
     if not network.prefixlen <= layout.mask <= MAX_MASK or layout.nodes > 1 << (layout.mask - network.prefixlen):
         room = f"{layout.nodes} nodes with a /{layout.mask} each do not fit into {network}"

@@ -77,7 +77,7 @@ async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[Sta
     chance = FixedChance()
     planes = (ImageRule("podwire/*", ("true",), "simulated"),)
     settings = Settings(images=planes, planes=False)
-    server = ApiServer(ApiSettings(addresses=(), service_cidr=settings.service_cidr), chance=chance)
+    server = ApiServer(ApiSettings(addresses=(), service_cidrs=settings.service_cidrs), chance=chance)
     await server.start()
     source = EmbeddedSource(server)
     try:

@@ -54,7 +54,7 @@ def access_volume(around: Surroundings) -> FileVolume:
 
 
 def _variables(settings: Settings) -> Iterator[tuple[str, str]]:
-    host = str(Cidr.parse(settings.service_cidr).network[1])
+    host = str(Cidr.parse(settings.service_cidrs[0]).network[1])
     yield "KUBERNETES_SERVICE_HOST", host
     yield "KUBERNETES_SERVICE_PORT", "443"
     yield "KUBERNETES_SERVICE_PORT_HTTPS", "443"

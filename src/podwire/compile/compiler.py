@@ -63,7 +63,7 @@ class Compiler:
             routes=context.routes or RoutePlan({}),
             zone=context.zone or ZonePlan(settings.domain, (), {}, (), PodsMode("disabled", 30), 0, 30, ()),
             nodes=context.nodes
-            or NodePlan(settings.cluster, settings.fabric, {}, {}, {}, (settings.service_cidr,), settings.cluster_cidr),
+            or NodePlan(settings.cluster, settings.fabrics, {}, {}, {}, settings.service_cidrs, settings.cluster_cidrs),
             writes=WritePlan(dict(sorted(writes.items()))),
             findings=tuple(sorted(findings)),
         )

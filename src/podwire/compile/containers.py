@@ -34,13 +34,13 @@ _INDEXED = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]\Z")
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What a container may refer to. ``address`` is empty while the pod has none."""
+    """What a container may refer to. ``addresses`` is empty while the pod has none."""
 
     pod: Pod
     config_maps: Mapping[str, ConfigMap]
     secrets: Mapping[str, Secret]
-    address: str
-    host_address: str
+    addresses: tuple[str, ...]
+    host_addresses: tuple[str, ...]
     rules: tuple[ImageRule, ...]
     ports: tuple[plan.StandInPort, ...] = ()
     claims: Mapping[str, PersistentVolume | None] = {}
@@ -233,10 +233,10 @@ def read_field(selector: ObjectFieldSelector, around: Surroundings) -> str:
         "metadata.annotations": _lines(meta.annotations),
         "spec.nodeName": pod.spec.node_name,
         "spec.serviceAccountName": pod.spec.service_account_name or "default",
-        "status.hostIP": around.host_address,
-        "status.hostIPs": around.host_address,
-        "status.podIP": around.address,
-        "status.podIPs": around.address,
+        "status.hostIP": next(iter(around.host_addresses), ""),
+        "status.hostIPs": ",".join(around.host_addresses),
+        "status.podIP": next(iter(around.addresses), ""),
+        "status.podIPs": ",".join(around.addresses),
     }
     if path not in plain:
         raise Missing(f"fieldRef {path} is not a field the downward API has")

@@ -58,16 +58,14 @@ class PodIndex:
 
 def view_pod(pod: Pod) -> PodView | None:
     """None for pods that are no endpoint: without an address, or finished (S34)."""
-    status = pod.status
-    addresses = tuple(a.ip for a in status.pod_ips) or ((status.pod_ip,) if status.pod_ip else ())
-    if not addresses or pod.is_finished:
+    if not pod.addresses or pod.is_finished:
         return None
     return PodView(
         namespace=pod.metadata.namespace,
         name=pod.metadata.name,
         uid=pod.metadata.uid,
         labels=tuple(sorted(pod.metadata.labels.items())),
-        addresses=addresses,
+        addresses=pod.addresses,
         node=pod.spec.node_name,
         hostname=pod.spec.hostname,
         subdomain=pod.spec.subdomain,

@@ -69,12 +69,12 @@ def compile_proxy(context: Context) -> Configured:
     found = context.snapshot.get(ConfigMap, NAMESPACE, NAME)
     if found is None or KEY not in found.data:
         return Configured()
-    cidr = context.snapshot.settings.cluster_cidr
-    return context.memo.unit("kube-proxy", (found, cidr), lambda: read_configuration(found, cluster_cidr=cidr))
+    cidrs = context.snapshot.settings.cluster_cidrs
+    return context.memo.unit("kube-proxy", (found, cidrs), lambda: read_configuration(found, cluster_cidrs=cidrs))
 
 
-def read_configuration(found: ConfigMap, *, cluster_cidr: str) -> Configured:
-    """Rules 1 to 4. ``cluster_cidr``: the one in force."""
+def read_configuration(found: ConfigMap, *, cluster_cidrs: tuple[str, ...]) -> Configured:
+    """Rules 1 to 4. ``cluster_cidrs``: those in force."""
     reading = _Reading(found)
     value = reading.parse(found.data[KEY])
     settings = ProxySettings()
@@ -89,7 +89,7 @@ def read_configuration(found: ConfigMap, *, cluster_cidr: str) -> Configured:
             settings = msgspec.structs.replace(settings, **{field: made})
     reading.judge_mode(value)
     for name, item in _flatten(value):
-        if (name, item) != ("clusterCIDR", cluster_cidr):
+        if (name, item) != ("clusterCIDR", ",".join(cluster_cidrs)):
             reading.judge(name, item)
     return Configured(settings, tuple(sorted(reading.findings)))
 

@@ -52,8 +52,8 @@ class _Pool:
     """The addresses between first and last, and which are taken."""
 
     def __init__(self, settings: Settings) -> None:
-        self._first = ip_address(settings.load_balancer_first)
-        self._last = ip_address(settings.load_balancer_last)
+        self._first = ip_address(settings.load_balancer_pools[0].first)
+        self._last = ip_address(settings.load_balancer_pools[0].last)
         self._taken: set[str] = set()
         self._next = int(self._first)
 

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. A node needs an InternalIP and a podCIDR; one without is not run and said so (PW6001).
+1. A node needs an InternalIP and a podCIDR of each family of the cluster; one without is not run and said so (PW6001).
 2. A pod whose node does not exist has no unit.
 3. A container may start once the policy plane of its node names the pod's uid as applied; without planes, and on the
    host network, nothing waits.
@@ -36,7 +36,7 @@ def compile_nodes(context: Context) -> Piece:
     pods: dict[str, plan.Pod] = {}
     findings: list[Finding] = []
     for name, node in snapshot.nodes.items():
-        worker = memo.unit(f"node/{name}", (node,), partial(_node, node))
+        worker = memo.unit(f"node/{name}", (node, settings.families), partial(_node, node, settings.families))
         if worker is None:
             findings.append(_unfit(node))
         else:
@@ -56,29 +56,34 @@ def compile_nodes(context: Context) -> Piece:
             findings.extend(compiled.findings)
     made = NodePlan(
         cluster=settings.cluster,
-        fabric=settings.fabric,
+        fabrics=settings.fabrics,
         nodes=nodes,
         pods=pods,
         routes=dict(_routes(context)),
-        service_cidrs=(settings.service_cidr,),
-        cluster_cidr=settings.cluster_cidr,
+        service_cidrs=settings.service_cidrs,
+        cluster_cidrs=settings.cluster_cidrs,
         network=settings.network,
         mtu=settings.mtu,
     )
     return Piece(nodes=made, findings=tuple(findings))
 
 
-def _node(node: Node) -> plan.Node | None:
-    address = next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
-    cidr = node.spec.pod_cidr or next(iter(node.spec.pod_cidrs), "")
-    if not address or not cidr:
+def _node(node: Node, families: tuple[str, ...]) -> plan.Node | None:
+    addresses, cidrs = _by_family(node.internal_addresses, families), _by_family(node.pod_cidrs, families)
+    if not addresses or not cidrs:
         return None
     zone = node.metadata.labels.get(ZONE_LABEL, "")
-    return plan.Node(Origin(node.ref), node.metadata.name, zone, address, cidr)
+    return plan.Node(Origin(node.ref), node.metadata.name, zone, addresses, cidrs)
+
+
+def _by_family(values: tuple[str, ...], families: tuple[str, ...]) -> tuple[str, ...]:
+    """One address or block for each family, in their order; nothing when one is missing."""
+    found = {"IPv6" if ":" in value else "IPv4": value for value in reversed(values)}
+    return tuple(found[f] for f in families) if found.keys() >= set(families) else ()
 
 
 def _unfit(node: Node) -> Finding:
-    message = "the node has no InternalIP address or no podCIDR, so it is not run"
+    message = "the node lacks an InternalIP address or a podCIDR of a family of the cluster, so it is not run"
     fix = "set status.addresses and spec.podCIDR, or start with more --nodes"
     return Finding("PW6001", "error", node.ref, FieldPath("spec.podCIDR"), message, fix)
 

@@ -52,13 +52,13 @@ def compile_pod(context: Context, pod: Pod, names: Names, ports: PortIndex) -> C
     :func:`port_index` of its namespace."""
     snapshot = context.snapshot
     fact = snapshot.facts.pods.get(pod.metadata.uid)
-    address = _address(pod, fact)
+    addresses = fact.addresses if fact is not None and fact.addresses else pod.addresses
     node = snapshot.nodes[pod.spec.node_name]
     around = _references(context, pod, names)
     if pod.spec.ephemeral_containers:
         around = msgspec.structs.replace(around, visitors=_visitors(pod, fact))
-    inputs = (pod, node, *msgspec.structs.astuple(around), ports, address, snapshot.settings)
-    make = partial(_compile, pod, node, around, ports, address, snapshot.settings)
+    inputs = (pod, node, *msgspec.structs.astuple(around), ports, addresses, snapshot.settings)
+    make = partial(_compile, pod, node, around, ports, addresses, snapshot.settings)
     return context.memo.unit(f"pod/{pod.key}", inputs, make)
 
 
@@ -136,22 +136,15 @@ def port_index(context: Context, namespace: str) -> PortIndex:
     return context.memo.unit(f"service-ports/{namespace}", services, partial(PortIndex.of, services))
 
 
-def _address(pod: Pod, fact: PodFact | None) -> str:
-    if fact is not None and fact.addresses:
-        return fact.addresses[0]
-    return pod.status.pod_ip
-
-
 def _compile(
-    pod: Pod, node: Node, references: _References, index: PortIndex, address: str, settings: Settings
+    pod: Pod, node: Node, references: _References, index: PortIndex, addresses: tuple[str, ...], settings: Settings
 ) -> CompiledPod:
-    host_address = next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
     around = Surroundings(
         pod=pod,
         config_maps={m.key: m for m in references.config_maps},
         secrets={s.key: s for s in references.secrets},
-        address=host_address if pod.spec.host_network else address,
-        host_address=host_address,
+        addresses=node.internal_addresses if pod.spec.host_network else addresses,
+        host_addresses=node.internal_addresses,
         rules=settings.images,
         ports=index.ports_of(pod),
         claims={c.metadata.name: v for c, v in zip(references.claims, references.volumes, strict=True)},
@@ -162,7 +155,7 @@ def _compile(
     into = _Collected(around, volumes, problems, findings)
     init = tuple(_containers(pod.spec.init_containers, "initContainers", into))
     main = tuple(_containers(pod.spec.containers, "containers", into))
-    waits = bool(problems) or (needs_address(pod) and not around.address)
+    waits = bool(problems) or (needs_address(pod) and not around.addresses)
     guests = tuple(_guests(pod, references.visitors, into))
     findings.extend(problem.finding for problem in problems)
     units = volumes.units
@@ -235,13 +228,13 @@ def _unit(
         run=run,
         containers=containers,
         init_containers=init_containers,
-        address="" if spec.host_network else around.address,
+        addresses=() if spec.host_network else around.addresses,
         host_network=spec.host_network,
         restart_policy=cast(Literal["Always", "OnFailure", "Never"], spec.restart_policy or "Always"),
         grace_seconds=30 if grace is None else grace,
         terminating=meta.deletion_timestamp is not None,
         resolv_conf=compile_resolv_conf(pod, settings),
-        hosts=tuple(_hosts(pod, around.address, settings)),
+        hosts=tuple(_hosts(pod, around.addresses, settings)),
         labels=tuple(sorted(meta.labels.items())),
         annotations=tuple(sorted(meta.annotations.items())),
         service_account=spec.service_account_name or "default",
@@ -272,14 +265,15 @@ def hostname_of(pod: Pod, settings: Settings) -> str:
     return (spec.hostname or pod.metadata.name)[:_NAME_LIMIT].rstrip("-.")
 
 
-def _hosts(pod: Pod, address: str, settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Localhost, the pod itself once it has an address, then hostAliases."""
+def _hosts(pod: Pod, addresses: tuple[str, ...], settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Localhost, the pod itself by each of its addresses, then hostAliases."""
     yield "127.0.0.1", ("localhost",)
     yield "::1", ("localhost", "ip6-localhost", "ip6-loopback")
-    if address and not pod.spec.host_network:
+    if not pod.spec.host_network:
         short = (pod.spec.hostname or pod.metadata.name)[:_NAME_LIMIT].rstrip("-.")
         names = (fqdn_of(pod, settings), pod.spec.hostname_override or short)
-        yield address, tuple(dict.fromkeys(name for name in names if name))
+        for address in addresses:
+            yield address, tuple(dict.fromkeys(name for name in names if name))
     for alias in pod.spec.host_aliases:
         yield alias.ip, alias.hostnames
 

@@ -112,7 +112,7 @@ class PolicyView(msgspec.Struct, frozen=True):
 def view_pod(pod: Pod, facts: Facts) -> PodView | None:
     """None for pods that policies do not see: hostNetwork, completed, or without an address (N8, N9)."""
     fact = facts.pods.get(pod.metadata.uid)
-    addresses = tuple(p.ip for p in pod.status.pod_ips) or ((pod.status.pod_ip,) if pod.status.pod_ip else ())
+    addresses = pod.addresses
     if fact is not None and fact.addresses and not fact.gone:
         addresses = fact.addresses
     if pod.spec.host_network or pod.is_finished or not addresses or not pod.spec.node_name:

@@ -43,8 +43,8 @@ def compile_services(context: Context) -> Piece:
     plan = ServicePlan(
         ports=ports,
         nodes=_nodes(context),
-        service_cidrs=(Cidr.parse_lenient(settings.service_cidr),),
-        cluster_cidrs=(Cidr.parse_lenient(settings.cluster_cidr),),
+        service_cidrs=tuple(map(Cidr.parse_lenient, settings.service_cidrs)),
+        cluster_cidrs=tuple(map(Cidr.parse_lenient, settings.cluster_cidrs)),
         proxy=configured.settings,
     )
     return Piece(services=plan, findings=(*findings, *configured.findings))
@@ -90,13 +90,11 @@ def _nodes(context: Context) -> dict[str, ServiceNode]:
 
 
 def _compile_node(node: Node) -> ServiceNode:
-    addresses = tuple(a.address for a in node.status.addresses if a.type == "InternalIP")
-    cidrs = node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
     return ServiceNode(
         name=node.metadata.name,
         zone=node.metadata.labels.get(ZONE_LABEL, ""),
-        addresses=addresses,
-        pod_cidrs=tuple(Cidr.parse_lenient(c) for c in cidrs),
+        addresses=node.internal_addresses,
+        pod_cidrs=tuple(map(Cidr.parse_lenient, node.pod_cidrs)),
         origin=Origin(node.ref),
         eligible=node.metadata.deletion_timestamp is None and all(t.key != DELETION_TAINT for t in node.spec.taints),
     )

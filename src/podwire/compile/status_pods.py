@@ -81,13 +81,12 @@ def _forgotten(seen: Observed, now: float) -> Merge | None:
 
 def _addresses(seen: Observed) -> Mapping[str, Any]:
     addresses = seen.fact.addresses if seen.fact else ()
-    status = seen.node.status if seen.node else None
-    host = next((a.address for a in status.addresses if a.type == "InternalIP"), "") if status else ""
+    hosts = seen.node.internal_addresses if seen.node else ()
     found: dict[str, Any] = {}
-    if host:
-        found |= {"host_ip": host, "host_ips": (PodIP(ip=host),)}
+    if hosts:
+        found |= {"host_ip": hosts[0], "host_ips": tuple(PodIP(ip=h) for h in hosts)}
         if seen.pod.spec.host_network and not addresses:
-            addresses = (host,)
+            addresses = hosts
     if addresses:
         found |= {"pod_ip": addresses[0], "pod_ips": tuple(PodIP(ip=a) for a in addresses)}
     return found

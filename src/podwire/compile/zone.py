@@ -154,7 +154,7 @@ def _pod_units(context: Context, naming: Naming, namespaces: frozenset[str]) -> 
     """``a-b-c-d.ns.pod.Z`` of every pod that has this address now."""
     units = {}
     for key, pod in context.snapshot.all(Pod).items():
-        addresses = tuple(a.ip for a in pod.status.pod_ips) or ((pod.status.pod_ip,) if pod.status.pod_ip else ())
+        addresses = pod.addresses
         if pod.metadata.namespace in namespaces and addresses and pod.status.phase not in ("Succeeded", "Failed"):
             make = partial(compile_pod_zone, pod.ref, addresses, naming)
             units[f"Pod/{key}"] = context.memo.unit(f"zone-pod/{key}", (addresses, naming.domain, naming.ttl), make)

@@ -241,7 +241,7 @@ def _outside(world: World, leg: _Leg, hops: tuple[Hop, ...]) -> Branch:
     if (leg.address, leg.port) in world.api_endpoints:
         hop = Hop("listener", "allowed", "the API server listens")
         return Branch(leg.address, None, (*hops, hop), "connects")
-    if leg.address in world.nodes_by_address or leg.address == world.snapshot.settings.host_address:
+    if leg.address in world.nodes_by_address or leg.address in world.snapshot.settings.host_addresses:
         hop = Hop("listener", "unknown", f"whether anything listens on {leg.address}:{leg.port} is not podwire's")
         return Branch(leg.address, None, (*hops, hop), "unknown")
     if any(c.contains(leg.address) for c in world.plans.services.cluster_cidrs):

@@ -107,4 +107,4 @@ class World:
 
     def host_party(self) -> Party:
         """The machine podwire runs on, outside the cluster."""
-        return Party("host", (self.snapshot.settings.host_address,))
+        return Party("host", self.snapshot.settings.host_addresses)

@@ -99,6 +99,20 @@ class Node(KubeObject, frozen=True):
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
+    @property
+    def internal_addresses(self) -> tuple[str, ...]:
+        """Where the cluster reaches it: at most one address of each family, the first of each."""
+        found: dict[bool, str] = {}
+        for entry in self.status.addresses:
+            if entry.type == "InternalIP":
+                found.setdefault(":" in entry.address, entry.address)
+        return tuple(found.values())
+
+    @property
+    def pod_cidrs(self) -> tuple[str, ...]:
+        """Its shares of the pod network."""
+        return self.spec.pod_cidrs or ((self.spec.pod_cidr,) if self.spec.pod_cidr else ())
+
 
 class ServicePort(KubeStruct, frozen=True):
     """A port of a Service."""

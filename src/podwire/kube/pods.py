@@ -417,6 +417,12 @@ class Pod(KubeObject, frozen=True):
     status: PodStatus = PodStatus()
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its addresses, one of each family, the primary one first; none before it has a sandbox."""
+        status = self.status
+        return tuple(a.ip for a in status.pod_ips) or ((status.pod_ip,) if status.pod_ip else ())
+
+    @property
     def is_finished(self) -> bool:
         """Succeeded or Failed: its address may be in use again (N9)."""
         return self.status.phase in ("Succeeded", "Failed")

@@ -70,7 +70,7 @@ class PodContext:
         self,
         cluster: str,
         unit: Pod,
-        address: str,
+        addresses: tuple[str, ...],
         *,
         services: Services,
         emit: Callable[[EventFact], None],
@@ -78,7 +78,7 @@ class PodContext:
     ) -> None:
         """``emit`` takes an event; ``changed`` says that the pod's fact may be another one now."""
         self.unit = unit
-        self.address = address
+        self.addresses = addresses
         self.netns = netns_of(cluster, unit)
         self.node_netns = node_netns(cluster, unit.node)
         self.services = services
@@ -89,6 +89,11 @@ class PodContext:
         self.find_run: Callable[[str], Run | None] = lambda _: None
         self._emit = emit
         self._said: set[tuple[str, str]] = set()
+
+    @property
+    def address(self) -> str:
+        """The primary address: what probes and hooks ask when they name no host."""
+        return self.addresses[0]
 
     def now(self) -> float:
         """The time."""
@@ -152,7 +157,7 @@ class PodContext:
 
     def _name_files(self) -> list[tuple[str, int, bytes]]:
         files = [
-            ("/etc/hosts", 0o644, render_hosts(self.unit, self.address).encode()),
+            ("/etc/hosts", 0o644, render_hosts(self.unit, self.addresses).encode()),
             ("/etc/hostname", 0o644, f"{self.unit.hostname}\n".encode()),
         ]
         if self.unit.resolv_conf:
@@ -160,7 +165,7 @@ class PodContext:
         return files
 
 
-def render_hosts(pod: Pod, address: str) -> str:
+def render_hosts(pod: Pod, addresses: tuple[str, ...]) -> str:
     """/etc/hosts as a kubelet writes it: localhost, the pod itself, then what the plan adds."""
     lines = [
         "# Kubernetes-managed hosts file.",
@@ -168,6 +173,6 @@ def render_hosts(pod: Pod, address: str) -> str:
         "::1\tlocalhost ip6-localhost ip6-loopback",
     ]
     if not any(pod.hostname in names for _, names in pod.hosts):
-        lines.append(f"{address}\t{pod.hostname}")
+        lines += [f"{address}\t{pod.hostname}" for address in addresses]
     lines += ["\t".join((entry, *names)) for entry, names in pod.hosts if "localhost" not in names]
     return "\n".join(lines) + "\n"

@@ -85,8 +85,8 @@ class Fabric:
         """Nothing happens before :meth:`open`. What concerns the whole network is taken from the plan and stays."""
         self.plan = made_for
         self.cluster = made_for.cluster
-        self.block = Cidr.parse_lenient(made_for.fabric)
-        self.host = host_address(made_for.fabric)
+        self.block = Cidr.parse_lenient(made_for.fabrics[0])
+        self.host = host_address(made_for.fabrics[0])
         self._edge: netlink.Netlink | None = None
         self._host: netlink.Netlink | None = None
         self._nodes: dict[str, _NodeEnd] = {}
@@ -138,13 +138,15 @@ class Fabric:
         name = node_netns(self.cluster, unit.name)
         with netns.created(name) as descriptor:
             netns.set_sysctls(_NODE_SYSCTLS)
-            peer = netlink.Peer("eth0", ETH0_INDEX, descriptor, _mac_of(unit.address), overlay.fabric_mtu(self.plan))
+            peer = netlink.Peer(
+                "eth0", ETH0_INDEX, descriptor, _mac_of(unit.addresses[0]), overlay.fabric_mtu(self.plan)
+            )
             self._edge.send([netlink.add_veth(port, peer, index=port_index, master=BRIDGE_INDEX)])
             inside = netlink.Netlink()
             messages = [
                 netlink.set_up(1),
                 netlink.set_up(ETH0_INDEX),
-                netlink.add_address(ETH0_INDEX, unit.address, self.block.length),
+                netlink.add_address(ETH0_INDEX, unit.addresses[0], self.block.length),
                 netlink.set_route("0.0.0.0/0", via=self.host, index=ETH0_INDEX),
                 *overlay.device(self.plan, unit),
             ]
@@ -177,14 +179,15 @@ class Fabric:
         """Virtual addresses the host reaches through a node. A route by a node that is not there is left out."""
         assert self._host is not None
         ends = {r.address: self._nodes.get(r.node) for r in routes}
-        desired = {address: end.unit.address for address, end in ends.items() if end is not None}
+        desired = {address: end.unit.addresses[0] for address, end in ends.items() if end is not None}
         stale = [netlink.delete_route(f"{a}/32", via=v) for a, v in self._routes.items() if a not in desired]
         fresh = [netlink.set_route(f"{a}/32", via=v) for a, v in desired.items() if self._routes.get(a) != v]
         self._host.send([*stale, *fresh])
         self._routes = desired
 
-    def add_pod(self, pod: plan.Pod, address: str) -> None:
+    def add_pod(self, pod: plan.Pod, addresses: tuple[str, ...]) -> None:
         """A pod's namespace, its link into the node and the routes of both ends."""
+        address = addresses[0]
         end = self._nodes.get(pod.node)
         if end is None:
             raise PodwireError(f"node {pod.node} has no namespace")

@@ -59,13 +59,13 @@ class FakeNodeRuntime:
             self._report(name, NodeFact(ready=False, message="the node was removed"))
         for name, node in plan.nodes.items():
             if name not in self._nodes:
-                self._nodes[name], self._ipam[name] = node, Ipam(node.pod_cidr)
+                self._nodes[name], self._ipam[name] = node, Ipam(node.pod_cidrs)
                 self._report(name, NodeFact(ready=True))
 
     def _remove(self, uid: str) -> None:
         fact, unit = self._facts.pop(uid), self._units.pop(uid)
         if fact.addresses and not unit.host_network and unit.node in self._ipam:
-            self._ipam[unit.node].release(fact.addresses[0])
+            self._ipam[unit.node].release(fact.addresses)
         self._report(uid, msgspec.structs.replace(fact, gone=True))
 
     def _apply_pod(self, pod: Pod) -> None:
@@ -85,7 +85,7 @@ class FakeNodeRuntime:
         if node is None:
             return PodFact(pod.uid, pod.node, message=f"Failed to create pod sandbox: node {pod.node} has no namespace")
         try:
-            addresses = before.addresses if before and before.addresses else (self._allocate(pod, node),)
+            addresses = before.addresses if before and before.addresses else self._allocate(pod, node)
         except PodwireError as error:
             return PodFact(pod.uid, pod.node, message=f"Failed to create pod sandbox: {error}")
         began = 1.0
@@ -99,8 +99,8 @@ class FakeNodeRuntime:
             started_at=began,
         )
 
-    def _allocate(self, pod: Pod, node: Node) -> str:
-        return node.address if pod.host_network else self._ipam[pod.node].allocate(pod.address)
+    def _allocate(self, pod: Pod, node: Node) -> tuple[str, ...]:
+        return node.addresses if pod.host_network else self._ipam[pod.node].allocate(pod.addresses)
 
     def _announce(self, pod: Pod, container: Container) -> None:
         ref = pod.pod

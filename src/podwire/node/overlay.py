@@ -45,7 +45,7 @@ def device(plan: NodePlan, node: Node) -> tuple[netlink.Message, ...]:
     """What a node needs once, before its ways."""
     if plan.network != "vxlan":
         return ()
-    tunnel = netlink.Tunnel(VNI, node.address, PORT)
+    tunnel = netlink.Tunnel(VNI, node.addresses[0], PORT)
     return (
         netlink.add_vxlan(DEVICE, tunnel, index=DEVICE_INDEX, mac=_mac_of(node), mtu=plan.mtu),
         netlink.add_address(DEVICE_INDEX, _first_address(node), 32),
@@ -55,34 +55,34 @@ def device(plan: NodePlan, node: Node) -> tuple[netlink.Message, ...]:
 def ways(network: str, node: Node, others: Iterable[Node]) -> Mapping[str, Way]:
     """By block of pod addresses."""
     make = _tunnelled if network == "vxlan" else _direct
-    return {other.pod_cidr: make(node, other) for other in others}
+    return {other.pod_cidrs[0]: make(node, other) for other in others}
 
 
 def _direct(node: Node, other: Node) -> Way:
-    block, via = other.pod_cidr, other.address
+    block, via = other.pod_cidrs[0], other.addresses[0]
     return Way((netlink.set_route(block, via=via),), (netlink.delete_route(block, via=via),))
 
 
 def _tunnelled(node: Node, other: Node) -> Way:
-    block, first, mac = other.pod_cidr, _first_address(other), _mac_of(other)
+    block, first, mac = other.pod_cidrs[0], _first_address(other), _mac_of(other)
     return Way(
         (
-            netlink.set_forwarding(DEVICE_INDEX, mac, other.address),
+            netlink.set_forwarding(DEVICE_INDEX, mac, other.addresses[0]),
             netlink.set_neighbour(DEVICE_INDEX, first, mac),
-            netlink.set_route(block, via=first, index=DEVICE_INDEX, source=node.address, on_link=True),
+            netlink.set_route(block, via=first, index=DEVICE_INDEX, source=node.addresses[0], on_link=True),
         ),
         (
             netlink.delete_route(block, via=first, index=DEVICE_INDEX),
             netlink.delete_neighbour(DEVICE_INDEX, first),
-            netlink.delete_forwarding(DEVICE_INDEX, mac, other.address),
+            netlink.delete_forwarding(DEVICE_INDEX, mac, other.addresses[0]),
         ),
     )
 
 
 def _first_address(node: Node) -> str:
-    return str(Cidr.parse_lenient(node.pod_cidr).network.network_address)
+    return str(Cidr.parse_lenient(node.pod_cidrs[0]).network.network_address)
 
 
 def _mac_of(node: Node) -> bytes:
     """Of the tunnel's end, another one than the node's on the fabric."""
-    return b"\x0e\x58" + socket.inet_aton(node.address)
+    return b"\x0e\x58" + socket.inet_aton(node.addresses[0])

@@ -33,9 +33,11 @@ def _is_sidecar(runner: ContainerRunner) -> bool:
 class PodRunner:
     """Runs one pod. Made when its sandbox is up."""
 
-    def __init__(self, cluster: str, unit: Pod, address: str, *, services: Services, report: Report) -> None:
+    def __init__(
+        self, cluster: str, unit: Pod, addresses: tuple[str, ...], *, services: Services, report: Report
+    ) -> None:
         """``report`` takes facts and events under the pod's uid."""
-        self.address = address
+        self.addresses = addresses
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._last: PodFact | None = None
@@ -47,7 +49,7 @@ class PodRunner:
         self._timer: asyncio.TimerHandle | None = None
         self._failed = ("", "")
         self.context = PodContext(
-            cluster, unit, address, services=services, emit=self._emit, changed=self._schedule_report
+            cluster, unit, addresses, services=services, emit=self._emit, changed=self._schedule_report
         )
         self._started_at = self.context.now()
         first = "PodInitializing" if unit.init_containers else "ContainerCreating"
@@ -216,7 +218,7 @@ class PodRunner:
         fact = PodFact(
             uid=self.unit.uid,
             node=self.unit.node,
-            addresses=(self.address,),
+            addresses=self.addresses,
             containers=tuple(r.fact for r in self.main),
             init_containers=tuple(r.fact for r in self.init),
             ephemeral_containers=tuple(r.fact for r in self.ephemeral),

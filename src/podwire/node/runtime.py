@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from podwire.base import Cidr, PodwireError
+from podwire.base import PodwireError
 from podwire.node import cleanup, netns, sockets
 from podwire.node.certificate import StandInTls
 from podwire.node.checks import Checker
@@ -135,7 +135,7 @@ class NodeRuntime:
     async def _ensure_fabric(self, plan: NodePlan) -> Fabric:
         if self._fabric is not None:
             if _shape(plan) != _shape(self._fabric.plan):
-                raise PodwireError("a running cluster keeps its name, node subnet, network and MTU; start it anew")
+                raise PodwireError("a running cluster keeps its name, node subnets, network and MTU; start it anew")
             return self._fabric
         netns.check_privilege()
         self._claim = cleanup.hold(plan.cluster)
@@ -174,7 +174,7 @@ class NodeRuntime:
 
     async def _add_node(self, fabric: Fabric, node: Node) -> None:
         try:
-            ipam = Ipam(node.pod_cidr)
+            ipam = Ipam(node.pod_cidrs)
             await self._run_in_thread(fabric.add_node, node)
         except (PodwireError, OSError, ValueError) as error:
             self._report(node.name, NodeFact(ready=False, message=str(error)))
@@ -219,7 +219,7 @@ class NodeRuntime:
             except (PodwireError, OSError) as error:  # the next start removes it
                 trouble = str(error)
             if unit.node in self._ipam:
-                self._ipam[unit.node].release(runner.address)
+                self._ipam[unit.node].release(runner.addresses)
         self._services.forget(uid)
         self._retry_refused(unit.node)
         self._gone.add(uid)
@@ -255,30 +255,30 @@ class NodeRuntime:
 
     async def _add_pods(self, fabric: Fabric, pods: list[Pod]) -> None:
         """Sandboxes of some pods: wires in the thread, then a runner each, which reports the address."""
-        addresses: list[tuple[Pod, str]] = []
+        addresses: list[tuple[Pod, tuple[str, ...]]] = []
         for pod in pods:
             try:
                 addresses.append((pod, self._allocate(pod)))
             except PodwireError as error:
                 self._refuse(pod, str(error))
         failures = await self._run_in_thread(_wire_pods, fabric, addresses)
-        for pod, address in addresses:
+        for pod, given in addresses:
             if pod.uid in failures:
                 self._refuse(pod, failures[pod.uid])
                 if not pod.host_network:
-                    self._ipam[pod.node].release(address)
+                    self._ipam[pod.node].release(given)
                 continue
             self._refused.pop(pod.uid, None)
             self._units[pod.uid] = pod
             self._pods[pod.uid] = PodRunner(
-                fabric.cluster, pod, address, services=self._services, report=self._report_fact
+                fabric.cluster, pod, given, services=self._services, report=self._report_fact
             )
 
-    def _allocate(self, pod: Pod) -> str:
+    def _allocate(self, pod: Pod) -> tuple[str, ...]:
         node = self._nodes.get(pod.node)
         if node is None:
             raise PodwireError(f"node {pod.node} has no namespace")
-        return node.address if pod.host_network else self._ipam[pod.node].allocate(pod.address)
+        return node.addresses if pod.host_network else self._ipam[pod.node].allocate(pod.addresses)
 
     def _refuse(self, pod: Pod, why: str) -> None:
         """Report a sandbox that cannot be made. It is tried again when its unit changes, or anything on its node."""
@@ -338,13 +338,13 @@ class NodeRuntime:
     async def connect(self, uid: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A TCP connection inside the pod's network, as port-forward needs it. Raises :class:`PodwireError`."""
         runner = self._find(uid)
-        connection = await sockets.connect_local(runner.context.netns, runner.address, port)
+        connection = await sockets.connect_local(runner.context.netns, runner.addresses, port)
         return await asyncio.open_connection(sock=connection)
 
 
 def _shape(plan: NodePlan) -> tuple[object, ...]:
     """What cannot change while a cluster runs."""
-    return plan.cluster, Cidr.parse_lenient(plan.fabric), plan.network, plan.mtu
+    return plan.cluster, plan.fabrics, plan.network, plan.mtu
 
 
 def _prepare(fabric: Fabric) -> None:
@@ -353,14 +353,14 @@ def _prepare(fabric: Fabric) -> None:
     fabric.open()
 
 
-def _wire_pods(fabric: Fabric, pods: Iterable[tuple[Pod, str]]) -> dict[str, str]:
+def _wire_pods(fabric: Fabric, pods: Iterable[tuple[Pod, tuple[str, ...]]]) -> dict[str, str]:
     """Make the sandboxes; returns why by uid for those that failed."""
     failures = {}
-    for pod, address in pods:
+    for pod, addresses in pods:
         if pod.host_network:
             continue
         try:
-            fabric.add_pod(pod, address)
+            fabric.add_pod(pod, addresses)
         except (PodwireError, OSError) as error:
             failures[pod.uid] = str(error)
             with suppress(PodwireError, OSError):
@@ -369,7 +369,7 @@ def _wire_pods(fabric: Fabric, pods: Iterable[tuple[Pod, str]]) -> dict[str, str
 
 
 def _same_node(one: Node, other: Node | None) -> bool:
-    return other is not None and (one.address, one.pod_cidr) == (other.address, other.pod_cidr)
+    return other is not None and (one.addresses, one.pod_cidrs) == (other.addresses, other.pod_cidrs)
 
 
 def _raise_file_limit() -> None:

@@ -11,10 +11,10 @@ from podwire.base import PodwireError
 from podwire.node import netns
 
 
-def open_socket(space: str, kind: socket.SocketKind) -> socket.socket:
-    """A non-blocking IPv4 socket inside the namespace ``space``."""
+def open_socket(space: str, kind: socket.SocketKind, *, family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
+    """A non-blocking socket inside the namespace ``space``."""
     with netns.entered(space):
-        opened = socket.socket(socket.AF_INET, kind)
+        opened = socket.socket(family, kind)
     opened.setblocking(False)
     return opened
 
@@ -37,7 +37,8 @@ def listen(space: str, port: int, protocol: str) -> socket.socket:
 
 async def connect(space: str, address: str, port: int) -> socket.socket:
     """A TCP connection from inside the namespace. Raises :class:`OSError` when it is not accepted."""
-    opened = open_socket(space, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    opened = open_socket(space, socket.SOCK_STREAM, family=family)
     try:
         await asyncio.get_running_loop().sock_connect(opened, (address, port))
     except BaseException:
@@ -46,16 +47,16 @@ async def connect(space: str, address: str, port: int) -> socket.socket:
     return opened
 
 
-async def connect_local(space: str, address: str, port: int) -> socket.socket:
-    """A TCP connection as ``kubectl port-forward`` makes it: to localhost, else to the pod's own address.
+async def connect_local(space: str, addresses: tuple[str, ...], port: int) -> socket.socket:
+    """A TCP connection as ``kubectl port-forward`` makes it: to localhost, else to the pod's own addresses.
 
     Raises :class:`PodwireError` when nobody listens.
     """
-    try:
-        return await connect(space, "127.0.0.1", port)
-    except ConnectionRefusedError:
-        pass
-    try:
-        return await connect(space, address, port)
-    except OSError as error:
-        raise PodwireError(f"cannot connect to port {port} inside the pod: {error.strerror}") from error
+    problem: OSError | None = None
+    for address in ("127.0.0.1", "::1", *addresses):
+        try:
+            return await connect(space, address, port)
+        except OSError as error:
+            problem = error
+    why = problem.strerror if problem else ""
+    raise PodwireError(f"cannot connect to port {port} inside the pod: {why}") from problem

@@ -6,8 +6,9 @@ Rules:
 2. A pod's sandbox (namespace, link, address) exists as soon as its unit does; its containers start only when
    ``run`` is true. The compiler sets it once every policy plane has confirmed the pod's address, so no packet leaves
    an isolated pod early (N20).
-3. Addresses are allocated by the runtime from the node's pod CIDR and reported as facts; ``address`` asks for one
-   that the pod already had (restart of podwire).
+3. Addresses are allocated by the runtime, one from each of the node's pod CIDRs and in their order, and reported as
+   facts; ``addresses`` asks for those that the pod already had (restart of podwire).
+4. Where there is one value for each address family (addresses, pod CIDRs, fabrics), the order is the cluster's.
 """
 
 from collections.abc import Mapping
@@ -231,7 +232,7 @@ class Pod(msgspec.Struct, frozen=True):
     containers: tuple[Container, ...]
     init_containers: tuple[Container, ...] = ()
     ephemeral_containers: tuple[Container, ...] = ()
-    address: str = ""
+    addresses: tuple[str, ...] = ()
     host_network: bool = False
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
     grace_seconds: float = 30
@@ -256,13 +257,13 @@ VXLAN_OVERHEAD = 50
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A node namespace: its address on the fabric and its share of the pod network."""
+    """A node namespace: its addresses on the fabric and its shares of the pod network."""
 
     origin: Origin
     name: str
     zone: str
-    address: str
-    pod_cidr: str
+    addresses: tuple[str, ...]
+    pod_cidrs: tuple[str, ...]
 
 
 class ExternalRoute(msgspec.Struct, frozen=True, order=True):
@@ -274,15 +275,16 @@ class ExternalRoute(msgspec.Struct, frozen=True, order=True):
 
 
 class NodePlan(msgspec.Struct, frozen=True):
-    """Everything that must exist on this machine. ``fabric`` is the nodes' subnet, the host has its first address."""
+    """Everything that must exist on this machine. ``fabrics`` are the nodes' subnets, one for each family; the
+    host has the first address of each."""
 
     cluster: str
-    fabric: str
+    fabrics: tuple[str, ...]
     nodes: Mapping[str, Node]
     pods: Mapping[str, Pod]
     routes: Mapping[str, ExternalRoute]
     service_cidrs: tuple[str, ...]
-    cluster_cidr: str
+    cluster_cidrs: tuple[str, ...]
     network: Network = "host-gw"
     mtu: int = ETHERNET_MTU
     """The largest packet of a pod. Links between nodes have room for the tunnel besides."""

@@ -91,7 +91,7 @@ def format_nodes(plan: NodePlan) -> Iterator[str]:
     """Nodes, pods with what their containers run, and outside routes."""
     for name in sorted(plan.nodes):
         node = plan.nodes[name]
-        yield f"node {name} {node.address} zone {node.zone or '-'} pods {node.pod_cidr}"
+        yield f"node {name} {' '.join(node.addresses)} zone {node.zone or '-'} pods {' '.join(node.pod_cidrs)}"
     for key in sorted(plan.pods):
         pod = plan.pods[key]
         yield f"pod {key} on {pod.node} hostname {pod.hostname}{' run' if pod.run else ''}  # {pod.origin}"

@@ -5,7 +5,7 @@ typed objects once per version, in :class:`SnapshotBuilder`.
 """
 
 from podwire.snapshot.builder import SnapshotBuilder
-from podwire.snapshot.settings import ImageRule, ImageRun, Owned, Settings
+from podwire.snapshot.settings import AddressRange, ImageRule, ImageRun, Owned, Settings
 from podwire.snapshot.snapshot import Snapshot
 
-__all__ = ["ImageRule", "ImageRun", "Owned", "Settings", "Snapshot", "SnapshotBuilder"]
+__all__ = ["AddressRange", "ImageRule", "ImageRun", "Owned", "Settings", "Snapshot", "SnapshotBuilder"]

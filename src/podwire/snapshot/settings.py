@@ -41,17 +41,28 @@ class Owned(msgspec.Struct, frozen=True):
     events: bool = True
 
 
+class AddressRange(msgspec.Struct, frozen=True):
+    """Addresses of one family, both ends included."""
+
+    first: str
+    last: str
+
+
 class Settings(msgspec.Struct, frozen=True):
-    """Everything that is neither an object nor an observation."""
+    """Everything that is neither an object nor an observation.
+
+    ``fabrics``, ``cluster_cidrs``, ``service_cidrs`` and ``load_balancer_pools`` have one entry for each family of the
+    cluster, in the same order; the first family is the primary one.
+    """
 
     cluster: str = "podwire"
     domain: str = "cluster.local"
-    fabric: str = "10.89.0.0/24"
-    cluster_cidr: str = "10.244.0.0/16"
-    service_cidr: str = "10.96.0.0/12"
+    fabrics: tuple[str, ...] = ("10.89.0.0/24",)
+    cluster_cidrs: tuple[str, ...] = ("10.244.0.0/16",)
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/12",)
     dns_address: str = "10.96.0.10"
-    load_balancer_first: str = "10.89.0.200"
-    load_balancer_last: str = "10.89.0.250"
+    """Of the primary family, as kubeadm has it: one resolver in every pod, whatever families there are."""
+    load_balancer_pools: tuple[AddressRange, ...] = (AddressRange("10.89.0.200", "10.89.0.250"),)
     upstreams: tuple[str, ...] = ()
     images: tuple[ImageRule, ...] = ()
     owned: Owned = Owned()
@@ -69,6 +80,11 @@ class Settings(msgspec.Struct, frozen=True):
     """False where no packet plane exists (offline, simulated): nothing waits for a plane's confirmation."""
 
     @property
-    def host_address(self) -> str:
-        """The host's address on the fabric: its first."""
-        return str(Cidr.parse(self.fabric).network[1])
+    def host_addresses(self) -> tuple[str, ...]:
+        """The host's addresses on the fabric: the first of each subnet."""
+        return tuple(str(Cidr.parse(fabric).network[1]) for fabric in self.fabrics)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """``IPv4`` and ``IPv6`` as the cluster has them, the primary one first."""
+        return tuple(f"IPv{Cidr.parse(cidr).family}" for cidr in self.service_cidrs)

@@ -15,14 +15,15 @@ def namespace(name: str, **labels: str) -> Json:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "uid": f"ns-{name}", "labels": labels}}
 
 
-def node(name: str, address: str, *, zone: str = "a", pod_cidr: str = "10.244.0.0/24") -> Json:
-    """A ready Node."""
+def node(name: str, *addresses: str, zone: str = "a", pod_cidr: str = "10.244.0.0/24") -> Json:
+    """A ready Node; ``pod_cidr`` may hold several, with commas."""
+    cidrs = pod_cidr.split(",")
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "uid": f"node-{name}", "labels": {"topology.kubernetes.io/zone": zone}},
-        "spec": {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]},
-        "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+        "spec": {"podCIDR": cidrs[0], "podCIDRs": cidrs},
+        "status": {"addresses": [{"type": "InternalIP", "address": address} for address in addresses]},
     }
 
 

@@ -23,7 +23,7 @@ class Bench:
     def __init__(self, service_cidr: str = "10.96.0.0/12") -> None:
         self.chance = FixedChance()
         self.store = Store.open(None)
-        self.verbs = Verbs(Objects(self.store, Allocator(service_cidr, self.chance.pick)), self.chance)
+        self.verbs = Verbs(Objects(self.store, Allocator((service_cidr,), self.chance.pick)), self.chance)
         self.namespace("default")
 
     def namespace(self, name: str) -> Json:

@@ -292,7 +292,7 @@ def test_hostname_hosts_and_resolv_conf() -> None:
     unit = unit_of(world)
     address = world.get("Pod", "p")["status"]["podIP"]
     assert unit.hostname == "h"
-    assert unit.address == address
+    assert unit.addresses == ((address,) if address else ())
     hosts = dict(unit.hosts)
     assert hosts[address] == ("h.sub.default.svc.cluster.local", "h")
     assert hosts["192.0.2.7"] == ("legacy", "old")
@@ -357,7 +357,7 @@ def test_containers_wait_for_the_policy_plane() -> None:
 
 def test_the_host_network_waits_for_nothing() -> None:
     unit = bound(World(Settings()), pod("p", hostNetwork=True))
-    assert (unit.run, unit.host_network, unit.address, unit.hostname) == (True, True, "", "node-1")
+    assert (unit.run, unit.host_network, unit.addresses, unit.hostname) == (True, True, (), "node-1")
 
 
 def test_units_are_shared_while_nothing_changed() -> None:
@@ -407,7 +407,7 @@ def test_a_node_without_a_network_is_said_so_and_its_pods_stay_out() -> None:
 
 def test_nodes_carry_zone_address_and_cidr() -> None:
     unit = World().compile().nodes.nodes["node-2"]
-    assert (unit.zone, unit.address, unit.pod_cidr) == ("b", "10.89.0.11", "10.244.1.0/24")
+    assert (unit.zone, unit.addresses, unit.pod_cidrs) == ("b", ("10.89.0.11",), ("10.244.1.0/24",))
 
 
 @pytest.mark.parametrize(

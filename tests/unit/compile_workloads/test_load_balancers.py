@@ -2,7 +2,7 @@
 
 from tests.unit.simulate import World, service
 
-from podwire.snapshot import Settings
+from podwire.snapshot import AddressRange, Settings
 
 
 def address(world: World, name: str) -> str:
@@ -11,7 +11,7 @@ def address(world: World, name: str) -> str:
 
 
 def small() -> Settings:
-    return Settings(planes=False, load_balancer_first="10.89.0.200", load_balancer_last="10.89.0.201")
+    return Settings(planes=False, load_balancer_pools=(AddressRange("10.89.0.200", "10.89.0.201"),))
 
 
 def test_addresses_are_given_in_order_and_kept() -> None:

@@ -38,7 +38,7 @@ class Custom:
     def _start(self) -> None:
         self.chance = FixedChance()
         self.store = Store.open(None)
-        self.verbs = Verbs(Objects(self.store, Allocator("10.96.0.0/12", self.chance.pick)), self.chance)
+        self.verbs = Verbs(Objects(self.store, Allocator(("10.96.0.0/12",), self.chance.pick)), self.chance)
         self.kinds = self.verbs.objects.kinds
         Definitions(self.verbs.objects, self.verbs.reaper, self.chance.now)
         space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}

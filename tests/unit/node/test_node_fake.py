@@ -13,12 +13,12 @@ from podwire.plan.node import Container, Node, Pod, StandInPort, StandInWork
 ORIGIN = Origin(Ref("Pod", "shop", "web"))
 WEB = Container(ORIGIN, "web", "nginx", StandInWork((StandInPort(80),), "no mapping"))
 POD = Pod(ORIGIN, Ref("Pod", "shop", "web"), "u1", "node-1", "web", False, (WEB,))
-NODE = Node(ORIGIN, "node-1", "a", "10.89.0.2", "10.244.1.0/24")
+NODE = Node(ORIGIN, "node-1", "a", ("10.89.0.2",), ("10.244.1.0/24",))
 
 
 def plan(*pods: Pod, nodes: tuple[Node, ...] = (NODE,)) -> NodePlan:
     by_name = {node.name: node for node in nodes}
-    return NodePlan("c", "10.89.0.0/24", by_name, {p.pod.key: p for p in pods}, {}, (), "10.244.0.0/16")
+    return NodePlan("c", ("10.89.0.0/24",), by_name, {p.pod.key: p for p in pods}, {}, (), ("10.244.0.0/16",))
 
 
 def play(*plans: NodePlan) -> list[tuple[str, Fact]]:

@@ -12,9 +12,9 @@ from podwire.plan import NodePlan
 from podwire.plan.node import Node
 
 ORIGIN = Origin(Ref("Node", "", "any"))
-ONE = Node(ORIGIN, "one", "a", "10.89.0.10", "10.244.0.0/24")
-TWO = Node(ORIGIN, "two", "a", "10.89.0.11", "10.244.1.0/24")
-PLAN = NodePlan("c", "10.89.0.0/24", {"one": ONE, "two": TWO}, {}, {}, (), "10.244.0.0/16")
+ONE = Node(ORIGIN, "one", "a", ("10.89.0.10",), ("10.244.0.0/24",))
+TWO = Node(ORIGIN, "two", "a", ("10.89.0.11",), ("10.244.1.0/24",))
+PLAN = NodePlan("c", ("10.89.0.0/24",), {"one": ONE, "two": TWO}, {}, {}, (), ("10.244.0.0/16",))
 TUNNELLED = msgspec.structs.replace(PLAN, network="vxlan", mtu=1450)
 
 

@@ -65,7 +65,7 @@ def test_hosts_file_names_localhost_the_pod_and_aliases_once() -> None:
         (),
         hosts=(("10.0.0.1", ("db", "db.test")),),
     )
-    assert render_hosts(pod, "10.244.1.2").splitlines()[1:] == [
+    assert render_hosts(pod, ("10.244.1.2",)).splitlines()[1:] == [
         "127.0.0.1\tlocalhost",
         "::1\tlocalhost ip6-localhost ip6-loopback",
         "10.244.1.2\tweb",
