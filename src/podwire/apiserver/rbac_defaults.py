@@ -31,6 +31,7 @@ _VIEW = (
     f"batch / cronjobs cronjobs/status jobs jobs/status / {_READ}",
     f"policy / poddisruptionbudgets poddisruptionbudgets/status / {_READ}",
     f"networking.k8s.io / ingresses ingresses/status networkpolicies / {_READ}",
+    "metrics.k8s.io / nodes pods / get list watch",
 )
 _EDIT = (
     f"core / pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy / {_READ}",

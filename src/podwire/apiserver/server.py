@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from aiohttp.web import Server
 
     from podwire.apiserver.http.app import Gate
+    from podwire.apiserver.metrics import MetricsSource
     from podwire.apiserver.reviews import Reviews
     from podwire.apiserver.webhooks.hooks import Hooks
 
@@ -104,6 +105,7 @@ class ApiServer:
         """``backend`` serves log, exec, attach and port-forward of pods; it may be set later."""
         self.settings = settings
         self.backend = backend
+        self.metrics: MetricsSource | None = None
         self._chance: Chance = chance or RealChance()
         self._temporary: TemporaryDirectory[str] | None = None
         self._sockets: list[asyncio.Server] = []
@@ -217,6 +219,14 @@ class ApiServer:
         deleted = await self.verbs.reviewed(WriteOptions(), write)
         await self.store.settled(deleted.rv)
         return deleted.value
+
+    def serve_metrics(self, source: "MetricsSource") -> None:
+        """Serve metrics.k8s.io from now on. Call once, after ``start``."""
+        from podwire.apiserver.metrics import NODE_METRICS, POD_METRICS, MetricsMeaning
+
+        self.metrics = source
+        for row in (NODE_METRICS, POD_METRICS):
+            self.verbs.objects.kinds.share(row, MetricsMeaning())
 
     async def apply(self, kind: Kind, key: str, value: Json, options: WriteOptions) -> Outcome:
         """Server-side apply; not durable before ``store.settled(outcome.rv)``. Raises :class:`StatusError`."""

@@ -109,6 +109,9 @@ _LISTING = (
     "watch",
 )
 _WRITING = ("dryRun", "fieldManager", "fieldValidation")
+_METHODS: Mapping[str, str] = MappingProxyType(
+    {"delete": "delete", "patch": "patch", "post": "create", "put": "update"}
+)
 _DELETING = ("dryRun", "gracePeriodSeconds", "propagationPolicy")
 
 
@@ -313,7 +316,11 @@ def _kind_paths(kind: Kind, name: str) -> Json:
     for subresource in kind.subresources:
         if subresource in ("status", "scale", "finalize", "ephemeralcontainers"):
             paths[f"{item}/{subresource}"] = _subresource_item(kind, name, subresource)
-    return paths
+    refused = {method for method, verb in _METHODS.items() if verb not in kind.verbs}
+    return {
+        path: {key: part for key, part in operations.items() if key not in refused}
+        for path, operations in paths.items()
+    }
 
 
 def _collection_item(kind: Kind, name: str) -> Json:

@@ -9,7 +9,7 @@ Rules:
 
 import asyncio
 import logging
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from aiohttp.web import BaseRequest, Response, StreamResponse
@@ -33,6 +33,9 @@ from podwire.apiserver.status import StatusError, internal, method_not_allowed, 
 from podwire.apiserver.tokens import Tokens
 from podwire.apiserver.verbs import Verbs
 
+if TYPE_CHECKING:
+    from podwire.apiserver.metrics import MetricsSource
+
 Json = dict[str, Any]
 
 LOG = logging.getLogger("podwire.apiserver")
@@ -53,9 +56,10 @@ VERSION: Json = {
 
 
 class HasBackend(Protocol):
-    """Who knows the stream backend; it may come after the server started."""
+    """Who knows the stream backend and who measures; they may come after the server started."""
 
     backend: Any
+    metrics: "MetricsSource | None"
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -138,6 +142,11 @@ class App:
 
     async def _resource(self, request: BaseRequest, target: Target) -> StreamResponse:
         self._permit(request, target)
+        if (source := self._owner.metrics) is not None:
+            from podwire.apiserver.http import usage
+
+            if usage.is_measured(target.kind):
+                return usage.serve(self._store, request, target, source)
         if target.kind in REVIEWS:
             return await self._review(request, target)
         if target.subresource == "token":
