@@ -3,6 +3,7 @@
 Pure: no I/O, no clock. Nothing here knows Kubernetes kinds or plans.
 """
 
+from podwire.base.editions import Draft, Edition, differences
 from podwire.base.errors import Conflict, EnvironmentUnfit, PodwireError
 from podwire.base.finding import Finding, Severity
 from podwire.base.net import Cidr, PortSet, PortSpan, Protocol
@@ -13,6 +14,8 @@ __all__ = [
     "NOWHERE",
     "Cidr",
     "Conflict",
+    "Draft",
+    "Edition",
     "EnvironmentUnfit",
     "FieldPath",
     "Finding",
@@ -24,5 +27,6 @@ __all__ = [
     "Ref",
     "Severity",
     "assign_numbers",
+    "differences",
     "stable_hash",
 ]

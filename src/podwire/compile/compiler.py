@@ -1,11 +1,10 @@
 """The ordered passes and the loop over them."""
 
 from collections.abc import Callable, Mapping
-from operator import is_
 
 import msgspec
 
-from podwire.base import Finding
+from podwire.base import Finding, differences
 from podwire.compile import endpoints, nodes, policy, routes, services, status, workloads, zone
 from podwire.compile.context import Context, Piece
 from podwire.compile.memo import Memo
@@ -86,7 +85,7 @@ def _same(old: object, new: object) -> bool:
     if old is new:
         return True
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return len(old) == len(new) and all(map(is_, old.values(), new.values())) and list(old) == list(new)
+        return not differences(old, new)
     return not isinstance(new, Mapping) and old == new
 
 

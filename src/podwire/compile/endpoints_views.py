@@ -1,10 +1,10 @@
-"""A pod as Services see it, and which pods a Service selects.
+"""A pod as Services see it.
 
 A view leaves out everything that does not change endpoints, so a status update of a pod that changes none of it
 changes no index and no slice.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
@@ -34,26 +34,6 @@ class PodView(msgspec.Struct, frozen=True):
     ready: bool
     terminating: bool
     ports: tuple[NamedPort, ...]
-
-
-class PodIndex:
-    """Pods of one namespace by label."""
-
-    def __init__(self, views: Iterable[PodView]) -> None:
-        """Index ``views``."""
-        self.views = tuple(views)
-        self._by_label: dict[tuple[str, str], list[PodView]] = {}
-        for view in self.views:
-            for item in view.labels:
-                self._by_label.setdefault(item, []).append(view)
-
-    def select(self, selector: Mapping[str, str]) -> tuple[PodView, ...]:
-        """Pods with all labels of ``selector``, by name."""
-        buckets = sorted((self._by_label.get(item, []) for item in selector.items()), key=len)
-        if not buckets:
-            return self.views
-        wanted = selector.items()
-        return tuple(v for v in buckets[0] if wanted <= dict(v.labels).items())
 
 
 def view_pod(pod: Pod) -> PodView | None:

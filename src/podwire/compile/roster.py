@@ -2,15 +2,16 @@
 
 Rules:
 
-1. The roster lives in the memo and looks at every pod once a compile, by identity only; what did not change is not
-   looked into.
+1. The roster lives in the memo and looks at what changed since it looked last.
 2. Whoever asks gets tuples in key order; an owner's tuple is the same object while its pods are.
 """
 
 from collections.abc import Iterable, Mapping
 
+from podwire.base import differences
 from podwire.compile.context import Context
 from podwire.kube import ControllerRevision, Job, KubeObject, Pod, ReplicaSet
+from podwire.snapshot import controller_of
 
 JOB_FINALIZER = "batch.kubernetes.io/job-tracking"
 _OTHERS: tuple[type[KubeObject], ...] = (ReplicaSet, Job, ControllerRevision)
@@ -32,17 +33,13 @@ class Roster:
 
     def follow(self, context: Context) -> None:
         """Take in what changed since the last call."""
-        pods = context.snapshot.all(Pod)
-        if pods is not self._pods:
-            old = self._pods
-            changed = [key for key, pod in pods.items() if old.get(key) is not pod]
-            known = [key for key in changed if key in old]
-            gone = [key for key in old if key not in pods] if len(old) + len(changed) - len(known) != len(pods) else []
-            for key in (*known, *gone):
-                self._drop(key, old[key])
-            for key in changed:
-                self._take(key, pods[key])
-            self._pods = pods
+        pods, old = context.snapshot.all(Pod), self._pods
+        changed = differences(old, pods)
+        for key in changed & old.keys():
+            self._drop(key, old[key])
+        for key in changed & pods.keys():
+            self._take(key, pods[key])
+        self._pods = pods
         tables = tuple(context.snapshot.all(kind) for kind in _OTHERS)
         if len(tables) != len(self._tables) or any(a is not b for a, b in zip(tables, self._tables, strict=True)):
             self._tables = tables
@@ -109,11 +106,6 @@ def roster_of(context: Context) -> Roster:
     roster = context.memo.unit("roster", (), Roster)
     roster.follow(context)
     return roster
-
-
-def controller_of(value: KubeObject) -> str:
-    """The uid of the controlling owner, or nothing."""
-    return next((o.uid for o in value.metadata.owner_references if o.controller), "")
 
 
 def _sorted(found: Mapping[str, Pod]) -> tuple[Pod, ...]:

@@ -14,10 +14,10 @@ from functools import partial
 from ipaddress import ip_address
 from typing import cast
 
-from podwire.base import Cidr, FieldPath, Finding, Origin, Protocol, Ref
+from podwire.base import Cidr, Edition, FieldPath, Finding, Origin, Protocol, Ref
 from podwire.compile.context import Context, Piece
 from podwire.compile.kubeproxy import compile_proxy
-from podwire.compile.touched import ServiceTable
+from podwire.compile.touched import Findings, Results
 from podwire.kube import EndpointSlice, Node, Service
 from podwire.kube import ServicePort as KubeServicePort
 from podwire.plan import Endpoint, ServiceNode, ServicePlan, ServicePort
@@ -38,41 +38,40 @@ def compile_services(context: Context) -> Piece:
     snapshot = context.snapshot
     known = context.memo.unit("service-ports", (), _Ports)
     known.update(snapshot, _api_addresses(context))
-    ports, findings = known.ports, [f for found in known.findings.values() for f in found]
     settings, configured = snapshot.settings, compile_proxy(context)
     plan = ServicePlan(
-        ports=ports,
+        ports=known.ports,
         nodes=_nodes(context),
         service_cidrs=tuple(map(Cidr.parse_lenient, settings.service_cidrs)),
         cluster_cidrs=tuple(map(Cidr.parse_lenient, settings.cluster_cidrs)),
         proxy=configured.settings,
     )
-    return Piece(services=plan, findings=(*findings, *configured.findings))
+    return Piece(services=plan, findings=(*known.findings.all, *configured.findings))
 
 
 class _Ports:
-    """Units and findings of all Services, from compile to compile. What was handed out never changes."""
+    """Units and findings of all Services, from compile to compile."""
 
     def __init__(self) -> None:
-        self.ports: dict[str, ServicePort] = {}
-        self.findings: dict[str, tuple[Finding, ...]] = {}
-        self._table: ServiceTable[Compiled] = ServiceTable()
+        self.ports: Edition[str, ServicePort] = Edition()
+        self.findings = Findings()
+        self._table: Results[Compiled] = Results()
 
     def update(self, snapshot: Snapshot, api: tuple[str, ...]) -> None:
-        before = self._table.results
-        after = self._table.update(snapshot, (api,), partial(_compile_service, api))
-        if not self._table.changed:
-            return
-        gone = {u.key for key in self._table.changed for u in before.get(key, NOTHING)[0]}
-        new = {u.key: u for key in self._table.changed for u in after.get(key, NOTHING)[0]}
-        if gone == new.keys():
-            self.ports = {**self.ports, **new}
-        else:
-            self.ports = {u.key: u for units, _ in after.values() for u in units}
-        for key in self._table.changed:
-            self.findings.pop(key, None)
-            if found := after.get(key, NOTHING)[1]:
-                self.findings[key] = found
+        services, slices, table = snapshot.all(Service), snapshot.slices_by_service, self._table
+
+        def make(key: str) -> Compiled | None:
+            service = services.get(key)
+            return _compile_service(api, service, slices.get(key, ())) if service is not None else None
+
+        before, after = table.results, table.update((services, slices), (api,), make)
+        units: dict[str, ServicePort | None] = {}
+        for key in table.changed:
+            units |= {unit.key: None for unit in before.get(key, NOTHING)[0]}
+        for key in table.changed:
+            units |= {unit.key: unit for unit in after.get(key, NOTHING)[0]}
+        self.ports = self.ports.revise(units)
+        self.findings.update({key: after.get(key, NOTHING)[1] for key in table.changed})
 
 
 def is_proxied(service: Service) -> bool:

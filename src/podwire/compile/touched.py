@@ -1,68 +1,91 @@
-"""One result a Service, recomputed only for the Services that were touched.
+"""One result a key, recomputed only for the keys that were touched.
 
 Rules:
 
-1. With a snapshot that follows the one seen last, and the same other inputs, only its ``touched_services`` are made
-   anew; otherwise every Service is.
-2. A result equal to the one before is the object before. Results are in the order of the Services.
-3. ``changed`` are the keys whose result is another object than at the update before, or gone.
+1. A key is touched when a source has another object for it than at the update before, or when ``also`` names it. With
+   other ``inputs`` every key is. How many snapshots lie between two updates does not matter.
+2. A result equal to the one before *is* the object before; None is no result.
+3. ``results`` is an edition; ``changed`` are the keys whose result is another object than before this update.
+4. A ``make`` that fails forgets nothing: everything is made anew next time.
+
+``tests/unit/compile_core/test_incremental.py`` holds every pass made of these against a compile without memory.
 """
 
 from collections.abc import Callable, Mapping, Set
 from typing import Any, Generic, TypeVar
 
+from podwire.base import Edition, Finding, differences
 from podwire.compile.memo import is_same
-from podwire.kube import EndpointSlice, Service
-from podwire.snapshot import Snapshot
 
 T = TypeVar("T")
-Make = Callable[[Service, tuple[EndpointSlice, ...]], T]
+Source = Mapping[str, Any]
 
 
-class ServiceTable(Generic[T]):
-    """Results by Service key; kept in a memo from compile to compile."""
+class Results(Generic[T]):
+    """Results by key; kept in a memo from compile to compile."""
 
     def __init__(self) -> None:
         """Nothing seen."""
-        self.results: Mapping[str, T] = {}
-        self.changed: frozenset[str] = frozenset()
-        self._version = 0
+        self.results: Edition[str, T] = Edition()
+        self.changed: Set[str] = frozenset()
+        self._sources: tuple[Source, ...] = ()
         self._inputs: tuple[Any, ...] = ()
 
     def update(
-        self, snapshot: Snapshot, inputs: tuple[Any, ...], make: Make[T], *, also: Set[str] = frozenset()
-    ) -> Mapping[str, T]:
-        """The results for ``snapshot``; ``inputs`` is all that ``make`` depends on beside the Service and slices.
-
-        ``also`` names Services that are to be made anew for other reasons.
-        """
-        services, slices = snapshot.all(Service), snapshot.slices_by_service
-        dirty = self._dirty(snapshot, inputs) | also
-        self._version = 0  # should ``make`` fail, everything is made anew next time
-        results = dict(self.results)
-        changed = set()
-        for key in dirty:
-            service, old = services.get(key), results.get(key)
-            if service is None:
-                changed |= {key} if results.pop(key, None) is not None else set()
-                continue
-            new = make(service, slices.get(key, ()))
-            if old is None or (new is not old and new != old):
-                results[key] = new
-                changed.add(key)
-        if any(key not in self.results for key in changed):
-            results = {key: results[key] for key in services if key in results}
-        if changed:
-            self.results = results
-        self.changed = frozenset(changed)
-        self._inputs, self._version = inputs, snapshot.lineage.version
+        self,
+        sources: tuple[Source, ...],
+        inputs: tuple[Any, ...],
+        make: Callable[[str], T | None],
+        *,
+        also: Set[str] = frozenset(),
+    ) -> Edition[str, T]:
+        """The results for ``sources``, mappings with the same keys. ``inputs`` is all else that ``make`` depends on; it
+        is compared as the memo does."""
+        touched = self._touched(sources, inputs) | also
+        self._sources = ()
+        before = self.results
+        self.results = before.revise({key: kept(before.get(key), make(key)) for key in touched})
+        self.changed = differences(before, self.results)
+        self._sources, self._inputs = sources, inputs
         return self.results
 
-    def _dirty(self, snapshot: Snapshot, inputs: tuple[Any, ...]) -> set[str]:
-        lineage = snapshot.lineage
-        if self._version and is_same(self._inputs, inputs):
-            if lineage.version == self._version:
-                return set()
-            if lineage.before == self._version:
-                return set(lineage.touched_services)
-        return {*snapshot.all(Service), *self.results}
+    def _touched(self, sources: tuple[Source, ...], inputs: tuple[Any, ...]) -> set[str]:
+        if len(self._sources) != len(sources) or not is_same(self._inputs, inputs):
+            return set().union(self.results, *sources)
+        return set().union(*map(differences, self._sources, sources))
+
+
+def kept(old: T | None, new: T | None) -> T | None:
+    """``new``, or ``old`` where they are equal."""
+    return old if old is not None and new is not None and old == new else new
+
+
+class Findings:
+    """Findings by key, and all of them as one tuple: the same object while nobody says anything else."""
+
+    def __init__(self) -> None:
+        """Nothing was said."""
+        self.all: tuple[Finding, ...] = ()
+        self._by_key: Edition[str, tuple[Finding, ...]] = Edition()
+
+    def update(self, changes: Mapping[str, tuple[Finding, ...]]) -> tuple[Finding, ...]:
+        """Replace what is said by some keys."""
+        before = self._by_key
+        self._by_key = before.revise({key: kept(before.get(key), found) or None for key, found in changes.items()})
+        if self._by_key is not before:
+            self.all = tuple(finding for found in self._by_key.values() for finding in found)
+        return self.all
+
+
+class Seen(Generic[T]):
+    """The mapping looked at last, and how the next one differs."""
+
+    def __init__(self) -> None:
+        """Nothing seen."""
+        self.value: Mapping[str, T] = {}
+
+    def advance(self, value: Mapping[str, T]) -> Set[str]:
+        """Keys that have another object than in the mapping before."""
+        changed = differences(self.value, value)
+        self.value = value
+        return changed

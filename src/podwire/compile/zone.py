@@ -14,6 +14,7 @@ Rules:
 What one Service contributes is in ``zone_service.py``. Source: Kubernetes DNS specification 1.1.0; RFC 2308.
 """
 
+from collections.abc import Mapping, Set
 from functools import partial
 from ipaddress import ip_address
 
@@ -22,14 +23,16 @@ import msgspec
 from podwire.base import Finding, Origin, Ref
 from podwire.compile.context import Context, Piece
 from podwire.compile.corefile_blocks import is_reverse
+from podwire.compile.touched import Results
 from podwire.compile.zone_config import compile_dns_config, upstreams_of
-from podwire.compile.zone_records import Part, Records, Tables, advance, compile_part, complete_records, version_of
+from podwire.compile.zone_records import Records, World, highest_version
 from podwire.compile.zone_service import Naming, compile_pod_zone
-from podwire.kube import EndpointSlice, Namespace, Pod, Service
+from podwire.kube import Namespace, Pod, Service
 from podwire.kube.selectors import parse_label_selector
 from podwire.plan import PodsMode, Record, ZonePlan, ZoneUnit
 from podwire.plan.dnsconfig import DnsConfig, Kubernetes, zone_holds
 from podwire.plan.zone import RecordType
+from podwire.snapshot import Snapshot
 
 SCHEMA_TTL = 28800
 MAX_NEGATIVE_TTL = 300
@@ -68,97 +71,82 @@ def _fallthrough(options: Kubernetes, zones: tuple[str, ...]) -> tuple[str, ...]
     return tuple(z for z in zones if not wanted or any(zone_holds(w, z) for w in wanted))
 
 
+class _Zone:
+    """The records, and the namespaces they were made for; lives in a memo."""
+
+    def __init__(self) -> None:
+        self.records = Records()
+        self.namespaces: tuple[str, ...] = ()
+        self._pods: Results[ZoneUnit] = Results()
+        self._domain = ""
+
+    def update(self, context: Context, options: Kubernetes, naming: Naming) -> None:
+        """Follow the snapshot."""
+        snapshot, records = context.snapshot, self.records
+        before, self.namespaces = self.namespaces, _namespaces(context, options)
+        answered = frozenset(self.namespaces)
+        moved = answered.symmetric_difference(before)
+        labels = parse_label_selector(options.labels) if options.labels else None
+        world = World(
+            services=snapshot.all(Service),
+            slices={} if options.noendpoints else snapshot.slices_by_service,
+            naming=naming,
+            admits=lambda s: s.metadata.namespace in answered and (labels is None or labels(s.metadata.labels)),
+            drop_empty=options.ignore_empty_service,
+            inputs=(options, naming.domain, naming.ttl, naming.pod_names),
+            also={s.key for name in moved for s in snapshot.services_by_namespace.get(name, ())},
+        )
+        records.update(world)
+        stale = moved if self._domain == naming.domain else {*moved, *self.namespaces}
+        self._domain = naming.domain
+        records.put({f"Namespace/{n}": _compile_namespace(n, naming.domain) if n in answered else None for n in stale})
+        self._follow_pods(snapshot, options, naming, answered, moved)
+
+    def _follow_pods(
+        self, snapshot: Snapshot, options: Kubernetes, naming: Naming, answered: frozenset[str], moved: Set[str]
+    ) -> None:
+        """``a-b-c-d.ns.pod.Z`` of every pod that has this address now (rule 5)."""
+        pods: Mapping[str, Pod] = snapshot.all(Pod) if options.pods == "verified" else {}
+        also = {p.key for name in moved for p in snapshot.pods_by_namespace.get(name, ())} if pods else frozenset[str]()
+
+        def make(key: str) -> ZoneUnit | None:
+            pod = pods.get(key)
+            addresses = _addresses(pod) if pod is not None and pod.metadata.namespace in answered else ()
+            return compile_pod_zone(pod.ref, addresses, naming) if pod is not None and addresses else None
+
+        self._pods.update((pods,), (naming.domain, naming.ttl), make, also=also)
+        self.records.put({f"Pod/{key}": self._pods.results.get(key) for key in self._pods.changed})
+
+
+def _addresses(pod: Pod) -> tuple[str, ...]:
+    return () if pod.status.phase in ("Succeeded", "Failed") else pod.addresses
+
+
 def _compile_records(context: Context, options: Kubernetes, naming: Naming) -> tuple[ZonePlan, tuple[Finding, ...]]:
     snapshot, memo = context.snapshot, context.memo
-    address = snapshot.settings.dns_address
-    tables = Tables(snapshot.all(Service), snapshot.all(EndpointSlice), snapshot.all(Namespace))
-    last: Records | None = memo.last("zone-records")
-    inputs = (*tables, options, naming.domain, address)
-
-    def make() -> Records:
-        changed = advance(last, tables, (options, naming.domain, address), naming) if last is not None else None
-        return changed or _compile_all(context, options, naming, tables)
-
-    records = memo.unit("zone-records", inputs, make)
-    units = records.units
-    if options.pods == "verified":
-        units = {**units, **_pod_units(context, naming, frozenset(records.namespaces))}
-    serial = records.version % (1 << 32)
+    zone = memo.unit("zone", (), _Zone)
+    zone.update(context, options, naming)
+    records, address = zone.records, snapshot.settings.dns_address
+    holders = (snapshot.all(Service)[key] for key in records.holders(address))
+    servers = tuple(f"{s.metadata.name}.{s.metadata.namespace}.svc.{naming.domain}" for s in holders)
+    spaces = snapshot.all(Namespace)
+    oldest = memo.unit("zone-namespaces-version", (spaces,), lambda: highest_version(spaces.values()))
+    serial = max(oldest, records.version, 1) % (1 << 32)
     reverse = tuple(zone for zone in options.zones if is_reverse(zone))
-    make_apex = partial(_compile_apex, naming, serial, records.servers, address, reverse)
-    apex_inputs = (naming.domain, naming.ttl, serial, records.servers, address, reverse)
+    make_apex = partial(_compile_apex, naming, serial, servers, address, reverse)
+    apex_inputs = (naming.domain, naming.ttl, serial, servers, address, reverse)
+    records.put({"apex": memo.unit("zone-apex", apex_inputs, make_apex)})
     plan = ZonePlan(
         domain=naming.domain,
         reverse=reverse,
-        units={**units, "apex": memo.unit("zone-apex", apex_inputs, make_apex)},
-        namespaces=records.namespaces,
+        units=records.units,
+        namespaces=zone.namespaces,
         pods=PodsMode(options.pods, naming.ttl),
         serial=serial,
         ttl=naming.ttl,
         upstreams=(),
     )
-    return plan, records.findings
-
-
-def _compile_all(context: Context, options: Kubernetes, naming: Naming, tables: Tables) -> Records:
-    """Every Service and Namespace; units that did not change are the same objects as before."""
-    snapshot, memo = context.snapshot, context.memo
-    namespaces = _namespaces(context, options)
-    parts, shadowed = _compile_parts(context, options, naming, frozenset(namespaces))
-    units = {f"Service/{key}": part.unit for key, part in parts.items()}
-    for name in namespaces:
-        make_namespace = partial(_compile_namespace, name, naming.domain)
-        units[f"Namespace/{name}"] = memo.unit(f"zone-namespace/{name}", (name, naming.domain), make_namespace)
-    address = snapshot.settings.dns_address
-    holders = (tables.services[key] for key, part in parts.items() if address in part.cluster_ips)
-    made = Records(
-        tables=tables,
-        settings=(options, naming.domain, address),
-        parts=parts,
-        units=units,
-        namespaces=namespaces,
-        servers=tuple(f"{s.metadata.name}.{s.metadata.namespace}.svc.{naming.domain}" for s in holders),
-        base_version=max(map(version_of, tables.namespaces.values()), default=1),
-        can_advance=not shadowed and not options.ignore_empty_service and not options.noendpoints,
-    )
-    return complete_records(made)
-
-
-def _compile_parts(
-    context: Context, options: Kubernetes, naming: Naming, namespaces: frozenset[str]
-) -> tuple[dict[str, Part], bool]:
-    """One part per Service, and whether an endpoint holds a clusterIP: such a part is made again without those PTRs."""
-    slices_by_service, memo = context.snapshot.slices_by_service, context.memo
-    services = context.snapshot.all(Service)
-    labels = parse_label_selector(options.labels) if options.labels else None
-    shape = (naming.domain, naming.ttl, naming.pod_names)
-    parts: dict[str, Part] = {}
-    for key, service in services.items():
-        if service.metadata.namespace not in namespaces or (labels and not labels(service.metadata.labels)):
-            continue
-        slices = () if options.noendpoints else slices_by_service.get(key, ())
-        part = memo.unit("zone/" + key, (service, slices, shape), partial(compile_part, service, slices, naming, ()))
-        if not (options.ignore_empty_service and part.cluster_ips and not part.addresses):
-            parts[key] = part
-    virtual = {ip for part in parts.values() for ip in part.cluster_ips}
-    covered = [key for key, part in parts.items() if not virtual.isdisjoint(part.addresses)]
-    for key in covered:
-        service, slices = services[key], slices_by_service.get(key, ())
-        shadowed = tuple(sorted(parts[key].addresses & virtual))
-        again = partial(compile_part, service, slices, naming, shadowed)
-        parts[key] = memo.unit(f"zone-shadowed/{key}", (service, slices, shape, shadowed), again)
-    return parts, bool(covered)
-
-
-def _pod_units(context: Context, naming: Naming, namespaces: frozenset[str]) -> dict[str, ZoneUnit]:
-    """``a-b-c-d.ns.pod.Z`` of every pod that has this address now."""
-    units = {}
-    for key, pod in context.snapshot.all(Pod).items():
-        addresses = pod.addresses
-        if pod.metadata.namespace in namespaces and addresses and pod.status.phase not in ("Succeeded", "Failed"):
-            make = partial(compile_pod_zone, pod.ref, addresses, naming)
-            units[f"Pod/{key}"] = context.memo.unit(f"zone-pod/{key}", (addresses, naming.domain, naming.ttl), make)
-    return units
+    return plan, records.findings.all
 
 
 def _namespaces(context: Context, options: Kubernetes) -> tuple[str, ...]:

@@ -2,22 +2,24 @@
 
 Rules:
 
-1. When only EndpointSlices are others than in the compile before, the Services they belong to are compiled and the
-   rest is taken over. Anything else (a Service, a Namespace, options, an endpoint at a clusterIP) compiles everything.
-2. The result is the same as that of compiling everything (a test compares them).
+1. A Service that changed, or whose EndpointSlices did, is compiled; the rest is taken over.
+2. An endpoint at an address that is some Service's clusterIP leaves that address's PTR to the Service. Which endpoints
+   these are is looked at again when a clusterIP comes or goes.
+3. ``units`` is one edition for as long as the process lives: Services, namespaces, pods and the apex.
+
+``tests/unit/compile_zone/test_zone_advance.py`` holds it against compiling everything.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import msgspec
 
-from podwire.base import Finding
+from podwire.base import Edition, Finding
+from podwire.compile.touched import Findings, Results, kept
 from podwire.compile.zone_service import Naming, cluster_ips, compile_service_zone, endpoint_addresses
-from podwire.kube import EndpointSlice, KubeObject, Namespace, Service
+from podwire.kube import EndpointSlice, KubeObject, Service
 from podwire.plan import ZoneUnit
-
-SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -30,53 +32,90 @@ class Part(msgspec.Struct, frozen=True):
     version: int
 
 
-class Tables(NamedTuple):
-    """The snapshot's tables behind the records; compared by identity."""
+class World(msgspec.Struct, frozen=True):
+    """The Services whose names are answered: ``admits`` is a function of ``inputs`` and the Service alone, except for
+    the Services in ``also``."""
 
     services: Mapping[str, Service]
-    slices: Mapping[str, EndpointSlice]
-    namespaces: Mapping[str, Namespace]
+    slices: Mapping[str, tuple[EndpointSlice, ...]]
+    naming: Naming
+    admits: Callable[[Service], bool]
+    drop_empty: bool
+    inputs: tuple[Any, ...]
+    also: Set[str]
 
 
-class Records(msgspec.Struct, eq=False, kw_only=True):
-    """All parts of one compile, and what the next one needs. Immutable by convention; compared by identity.
+class Records:
+    """Parts and units of the latest compile; kept in a memo."""
 
-    ``base_version`` is the highest of the Namespaces. The fields below ``can_advance`` follow from those above.
-    """
+    def __init__(self) -> None:
+        """Nothing compiled."""
+        self.units: Edition[str, ZoneUnit] = Edition()
+        self.findings = Findings()
+        self.version = 0
+        self._parts: Results[Part] = Results()
+        self._virtual: dict[str, set[str]] = {}
+        self._shown: Edition[str, Part] = Edition()
 
-    tables: Tables
-    settings: tuple[Any, ...]
-    parts: dict[str, Part]
-    units: dict[str, ZoneUnit]
-    namespaces: tuple[str, ...]
-    servers: tuple[str, ...]
-    base_version: int
-    can_advance: bool
-    virtual: frozenset[str] = frozenset()
-    findings: tuple[Finding, ...] = ()
-    version: int = 1
-    slices: dict[str, dict[str, EndpointSlice]] = {}
+    def update(self, world: World) -> None:
+        """Bring the units of Services up to date."""
+        before = self._parts.results
+        after = self._parts.update(
+            (world.services, world.slices), world.inputs, lambda key: _make(world, key), also=world.also
+        )
+        changed = set(self._parts.changed)
+        moved = self._count_virtual(changed, before, after)
+        if moved:
+            changed |= {key for key, part in after.items() if not moved.isdisjoint(part.addresses)}
+        self._show({key: self._without_shadowed(world, key, after.get(key)) for key in changed})
+
+    def put(self, changes: Mapping[str, ZoneUnit | None]) -> None:
+        """Units of other things than Services."""
+        self.units = self.units.revise({key: kept(self.units.get(key), unit) for key, unit in changes.items()})
+
+    def holders(self, address: str) -> tuple[str, ...]:
+        """Keys of the Services with a clusterIP, sorted."""
+        return tuple(sorted(self._virtual.get(address, ())))
+
+    def _count_virtual(self, changed: Set[str], before: Mapping[str, Part], after: Mapping[str, Part]) -> set[str]:
+        """Keep the holders of clusterIPs; the addresses that became one, or are none any more."""
+        was: dict[str, bool] = {}
+        for parts, is_new in ((before, False), (after, True)):
+            for key in changed & parts.keys():
+                for address in parts[key].cluster_ips:
+                    holders = self._virtual.setdefault(address, set())
+                    was.setdefault(address, bool(holders))
+                    (holders.add if is_new else holders.discard)(key)
+        for address in was:
+            if not self._virtual[address]:
+                del self._virtual[address]
+        return {address for address, there in was.items() if there is not (address in self._virtual)}
+
+    def _without_shadowed(self, world: World, key: str, part: Part | None) -> Part | None:
+        """Rule 2."""
+        shadowed = () if part is None else tuple(sorted(filter(self._virtual.__contains__, part.addresses)))
+        if not shadowed:
+            return part
+        return compile_part(world.services[key], world.slices.get(key, ()), world.naming, shadowed)
+
+    def _show(self, parts: Mapping[str, Part | None]) -> None:
+        old = self._shown
+        self._shown = old.revise(parts)
+        self.put({f"Service/{key}": None if part is None else part.unit for key, part in parts.items()})
+        self.findings.update({key: () if part is None else part.findings for key, part in parts.items()})
+        highest = max((part.version for part in parts.values() if part is not None), default=0)
+        if highest < self.version and any(key in old and old[key].version == self.version for key in parts):
+            self.version = max((part.version for part in self._shown.values()), default=0)
+        else:
+            self.version = max(self.version, highest)
 
 
-def complete_records(made: Records) -> Records:
-    """Fill in what follows from the parts."""
-    made.virtual = frozenset(ip for part in made.parts.values() for ip in part.cluster_ips)
-    made.findings = tuple(finding for part in made.parts.values() for finding in part.findings)
-    made.version = max(made.base_version, max((p.version for p in made.parts.values()), default=1))
-    for key, value in made.tables.slices.items():
-        made.slices.setdefault(service_of(value), {})[key] = value
-    return made
-
-
-def service_of(value: EndpointSlice) -> str:
-    """Key of the Service that a slice belongs to."""
-    return f"{value.metadata.namespace}/{value.metadata.labels.get(SERVICE_LABEL, '')}"
-
-
-def version_of(value: KubeObject) -> int:
-    """resourceVersions are decimal in every API server in use; offline objects have none."""
-    text = value.metadata.resource_version
-    return int(text) if text.isdecimal() else 0
+def _make(world: World, key: str) -> Part | None:
+    service = world.services.get(key)
+    if service is None or not world.admits(service):
+        return None
+    part = compile_part(service, world.slices.get(key, ()), world.naming, ())
+    return None if world.drop_empty and part.cluster_ips and not part.addresses else part
 
 
 def compile_part(service: Service, slices: Sequence[EndpointSlice], naming: Naming, shadowed: tuple[str, ...]) -> Part:
@@ -86,49 +125,12 @@ def compile_part(service: Service, slices: Sequence[EndpointSlice], naming: Nami
     return Part(unit, findings, cluster_ips(service), endpoint_addresses(slices), version)
 
 
-def advance(last: Records, tables: Tables, settings: tuple[Any, ...], naming: Naming) -> Records | None:
-    """The records after a change of EndpointSlices only; None when everything must be compiled (rule 1)."""
-    same = last.tables.services is tables.services and last.tables.namespaces is tables.namespaces
-    if not last.can_advance or not same or last.settings[0] is not settings[0] or last.settings[1:] != settings[1:]:
-        return None
-    before, after = last.tables.slices, tables.slices
-    touched = {key for key, value in after.items() if before.get(key) is not value}
-    if len(after) != len(before) or touched - before.keys():
-        touched |= before.keys() - after.keys()
-    made = _copy(last)
-    for key in touched:
-        _move(made, key, before.get(key), after.get(key))
-    names = {service_of(v) for key in touched for v in (before.get(key), after.get(key)) if v is not None}
-    lowered = False
-    for name in sorted(names & made.parts.keys()):
-        old = made.parts[name]
-        slices = tuple(made.slices.get(name, {}).values())
-        part = compile_part(tables.services[name], slices, naming, ())
-        if not made.virtual.isdisjoint(part.addresses):
-            return None
-        lowered |= old.version == made.version and part.version < old.version
-        made.parts[name] = part
-        if part.unit != old.unit:
-            made.units[f"Service/{name}"] = part.unit
-        made.version = max(made.version, part.version)
-        if old.findings != part.findings:
-            made.findings = tuple(f for p in made.parts.values() for f in p.findings)
-    if lowered:
-        made.version = max(made.base_version, max((p.version for p in made.parts.values()), default=1))
-    made.tables = tables
-    return made
+def highest_version(values: Iterable[KubeObject]) -> int:
+    """Of some objects; at least 1."""
+    return max(map(version_of, values), default=1)
 
 
-def _copy(last: Records) -> Records:
-    """A shallow copy; tables of slices are copied when they change."""
-    return msgspec.structs.replace(last, parts=dict(last.parts), units=dict(last.units), slices=dict(last.slices))
-
-
-def _move(made: Records, key: str, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
-    """Put a slice under the Service it belongs to now; slices of a Service stay in key order."""
-    if old is not None:
-        name = service_of(old)
-        made.slices[name] = {k: v for k, v in made.slices[name].items() if k != key}
-    if new is not None:
-        name = service_of(new)
-        made.slices[name] = dict(sorted({**made.slices.get(name, {}), key: new}.items()))
+def version_of(value: KubeObject) -> int:
+    """resourceVersions are decimal in every API server in use; offline objects have none."""
+    text = value.metadata.resource_version
+    return int(text) if text.isdecimal() else 0

@@ -23,7 +23,7 @@ import msgspec
 from podwire.base import PodwireError
 from podwire.client import Source
 from podwire.compile import Compiler
-from podwire.plan import Driver, Fact, Plans, PodFact
+from podwire.plan import Driver, Fact, Plans
 from podwire.snapshot import Settings, Snapshot, SnapshotBuilder
 
 SETTLE_MAX_SECONDS = 0.05
@@ -180,14 +180,6 @@ class Engine:
         self.state = State(snapshot, plans)
         for runner in self._runners:
             runner.offer(plans)
-        self._drop_gone_pods(snapshot)
         async with self._published:
             self._published.notify_all()
         return compiled.wake_at
-
-    def _drop_gone_pods(self, snapshot: Snapshot) -> None:
-        """A fact of a pod whose object and sandbox are both gone has said its last word."""
-        uids = {value.metadata.uid for value in snapshot.objects.get("Pod", {}).values()}
-        for uid, fact in snapshot.facts.pods.items():
-            if isinstance(fact, PodFact) and fact.gone and uid not in uids:
-                self._builder.forget_pod(uid)

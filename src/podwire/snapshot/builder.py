@@ -4,24 +4,23 @@ Rules:
 
 1. A value is parsed once per change. One that does not parse becomes a finding (``PW9001``) and is left out; the
    others go on.
-2. Kind tables are copied on the first change after a snapshot, so a snapshot never sees later changes.
-3. Tables are in key order: equal input gives equal snapshots, whatever the order of arrival. Replacing and removing
-   keep the order, so a table is sorted again only after a new key.
-4. Which Services changed, or their endpoints, is told to the next snapshot: a compile costs what changed.
+2. Tables, facts and groups are editions: in key order, so equal input gives equal snapshots whatever the order of
+   arrival; never changed, so a snapshot never sees later changes; and comparable with earlier ones at the cost of what
+   changed.
 """
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import msgspec
 
-from podwire.base import NOWHERE, Finding, Ref
-from podwire.kube import KINDS, EndpointSlice, KubeObject, parse
+from podwire.base import NOWHERE, Draft, Finding, Ref
+from podwire.kube import KINDS, KubeObject, parse
 from podwire.plan import EventFact, Fact, Facts, NodeFact, PlaneFact, PodFact
+from podwire.snapshot.groups import KEPT, Groups
 from podwire.snapshot.settings import Settings
-from podwire.snapshot.slices import SliceIndex
-from podwire.snapshot.snapshot import Groups, Lineage, Snapshot
+from podwire.snapshot.snapshot import Snapshot
 
+T = TypeVar("T")
 KEEP_EVENTS_SECONDS = 60.0
 """How long an observed event is kept: long enough for it to be written, whatever the burst."""
 
@@ -32,15 +31,14 @@ class SnapshotBuilder:
     def __init__(self, settings: Settings) -> None:
         """Start empty."""
         self.settings = settings
-        self._tables: dict[str, dict[str, KubeObject]] = {}
-        self._shared: set[str] = set()
-        self._unordered: set[str] = set()
+        self._tables: dict[str, Draft[str, KubeObject]] = {}
+        self._groups = {name: Groups(group_of) for name, _, group_of in KEPT}
         self._broken: dict[Ref, Finding] = {}
-        self._facts = Facts()
-        self._slices = SliceIndex()
-        self._groups: Groups = {}
-        self._touched: set[str] = set()
-        self._version = 0
+        self._pods: Draft[str, PodFact] = Draft()
+        self._nodes: Draft[str, NodeFact] = Draft()
+        self._planes: Draft[str, PlaneFact] = Draft()
+        self._events: tuple[EventFact, ...] = ()
+        self._gone: set[str] = set()
 
     def put(self, value: dict[str, Any]) -> None:
         """Add or replace one object, as the API returned it. Kinds podwire does not own are ignored."""
@@ -56,81 +54,65 @@ class SnapshotBuilder:
             self._broken[ref] = Finding("PW9001", "error", ref, NOWHERE, f"object does not parse: {error}")
             self.remove(kind, ref.key)
             return
-        table = self._writable(kind)
-        old = table.get(ref.key)
-        if old is None:
-            self._unordered.add(kind)
-        table[ref.key] = parsed
-        self._touch(kind, ref.key, old, parsed)
+        self._replace(kind, ref.key, parsed)
 
     def remove(self, kind: str, key: str) -> None:
         """Forget one object (``namespace/name``)."""
-        if key in self._tables.get(kind, {}):
-            old = self._writable(kind).pop(key)
-            self._touch(kind, key, old, None)
+        if kind in self._tables and self._tables[kind].get(key) is not None:
+            self._replace(kind, key, None)
 
     def keys(self) -> set[tuple[str, str]]:
         """Kind and key of every object known."""
-        return {(kind, key) for kind, table in self._tables.items() for key in table}
+        return {(kind, key) for kind, table in self._tables.items() for key in table.share()}
 
     def observe(self, key: str, fact: Fact) -> bool:
         """Take in one fact; False when it says nothing new."""
-        old = self._facts
         match fact:
             case PodFact():
-                if old.pods.get(key) == fact:
-                    return False
-                self._facts = msgspec.structs.replace(old, pods={**old.pods, key: fact})
+                if fact.gone:
+                    self._gone.add(key)
+                return _note(self._pods, key, fact)
             case NodeFact():
-                if old.nodes.get(key) == fact:
-                    return False
-                self._facts = msgspec.structs.replace(old, nodes={**old.nodes, key: fact})
+                return _note(self._nodes, key, fact)
             case PlaneFact():
-                if old.planes.get(key) == fact:
-                    return False
-                self._facts = msgspec.structs.replace(old, planes={**old.planes, key: fact})
+                return _note(self._planes, key, fact)
             case EventFact():
-                self._facts = msgspec.structs.replace(old, events=(*old.events, fact))
-        return True
+                self._events = (*self._events, fact)
+                return True
 
     def forget_pod(self, uid: str) -> None:
         """Drop the fact of a pod whose object and sandbox are both gone."""
-        pods = {k: v for k, v in self._facts.pods.items() if k != uid}
-        self._facts = msgspec.structs.replace(self._facts, pods=pods)
+        self._pods.put(uid, None)
+        self._gone.discard(uid)
 
     def findings(self) -> tuple[Finding, ...]:
         """Objects that did not parse."""
         return tuple(self._broken[ref] for ref in sorted(self._broken))
 
     def snapshot(self, now: float) -> Snapshot:
-        """The current instant. Observed events older than :data:`KEEP_EVENTS_SECONDS` are forgotten."""
-        events = self._facts.events
-        if events and events[0].at < now - KEEP_EVENTS_SECONDS:
-            kept = tuple(event for event in events if event.at >= now - KEEP_EVENTS_SECONDS)
-            self._facts = msgspec.structs.replace(self._facts, events=kept)
-        tables: dict[str, Mapping[str, KubeObject]] = {}
-        for kind, table in self._tables.items():
-            if kind not in self._shared:
-                if kind in self._unordered:
-                    table = self._tables[kind] = {key: table[key] for key in sorted(table)}
-                    self._unordered.discard(kind)
-                self._shared.add(kind)
-            tables[kind] = table
-        made = Snapshot(tables, facts=self._facts, settings=self.settings, now=now)
-        lineage = Lineage(self._version + 1, self._version, frozenset(self._touched))
-        made.share(lineage, self._slices.share(), self._groups)
-        self._version, self._touched = lineage.version, set()
+        """The current instant. Observed events older than :data:`KEEP_EVENTS_SECONDS` are forgotten, and after this
+        snapshot the facts of pods whose objects and sandboxes are both gone: they have said their last word."""
+        if self._events and self._events[0].at < now - KEEP_EVENTS_SECONDS:
+            self._events = tuple(event for event in self._events if event.at >= now - KEEP_EVENTS_SECONDS)
+        facts = Facts(self._pods.share(), self._nodes.share(), self._planes.share(), self._events)
+        tables = {kind: table.share() for kind, table in self._tables.items()}
+        made = Snapshot(tables, facts=facts, settings=self.settings, now=now)
+        made.adopt({name: groups.share() for name, groups in self._groups.items()})
+        for uid in [uid for uid in self._gone if uid not in made.pods_by_uid]:
+            self.forget_pod(uid)
         return made
 
-    def _touch(self, kind: str, key: str, old: KubeObject | None, new: KubeObject | None) -> None:
-        """Rule 4."""
-        if kind in ("Service", "Endpoints"):
-            self._touched.add(key)
-        elif kind == "EndpointSlice":
-            self._touched |= self._slices.replace(cast(EndpointSlice | None, old), cast(EndpointSlice | None, new))
+    def _replace(self, kind: str, key: str, new: KubeObject | None) -> None:
+        table = self._tables.setdefault(kind, Draft())
+        old = table.get(key)
+        table.put(key, new)
+        for name, kinds, _ in KEPT:
+            if kind in kinds:
+                self._groups[name].replace(old, new)
 
-    def _writable(self, kind: str) -> dict[str, KubeObject]:
-        if kind in self._shared:
-            self._tables[kind] = dict(self._tables[kind])
-            self._shared.discard(kind)
-        return self._tables.setdefault(kind, {})
+
+def _note(facts: Draft[str, T], key: str, fact: T) -> bool:
+    if facts.get(key) == fact:
+        return False
+    facts.put(key, fact)
+    return True

@@ -1,15 +1,12 @@
 """A compile that looks only at what was touched gives what a compile without memory gives."""
 
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podwire.base import Ref
 from podwire.compile import Compiler, compile_plans
-from podwire.compile.touched import ServiceTable
 from podwire.snapshot import Settings, SnapshotBuilder
 from podwire.testing.build import NOW, endpoint, endpoint_slice, namespace, node, pod, service
 
@@ -64,44 +61,6 @@ def test_the_same_plans_as_without_memory(seed: int) -> None:
         assert list(found.services.ports.items()) == list(fresh.services.ports.items())
         assert found.writes == fresh.writes
         assert found.findings == fresh.findings
-
-
-def test_only_touched_services_are_made_anew() -> None:
-    builder = SnapshotBuilder(Settings(planes=False))
-    for name in NAMES:
-        builder.put(service(f"a/{name}", f"10.96.0.{NAMES.index(name) + 1}"))
-    table: ServiceTable[Ref] = ServiceTable()
-    made: list[str] = []
-
-    def make(value: Any, _: Any) -> Ref:
-        made.append(value.key)
-        return Ref("Service", "a", value.metadata.name)
-
-    table.update(builder.snapshot(NOW), (), make)
-    assert len(made) == 4
-    made.clear()
-    builder.put(endpoint_slice("a/red", endpoint("10.244.0.2")))
-    table.update(builder.snapshot(NOW), (), make)
-    assert made == ["a/red"]
-    made.clear()
-    builder.remove("EndpointSlice", "a/red-a")
-    builder.snapshot(NOW)  # one that the table did not see: everything again
-    table.update(builder.snapshot(NOW), (), make)
-    assert len(made) == 4
-
-
-def test_a_failure_while_making_forgets_nothing() -> None:
-    builder = SnapshotBuilder(Settings(planes=False))
-    builder.put(service("a/red", "10.96.0.1"))
-    table: ServiceTable[str] = ServiceTable()
-
-    def fail(*_: Any) -> str:
-        raise RuntimeError("a bug")
-
-    seen = builder.snapshot(NOW)
-    with pytest.raises(RuntimeError):
-        table.update(seen, (), fail)
-    assert table.update(builder.snapshot(NOW), (), lambda *_: "made") == {"a/red": "made"}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.7.7", "0.0.0.0", "224.0.0.1", "239.9.9.9"])
