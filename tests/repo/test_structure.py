@@ -151,6 +151,23 @@ def test_every_finding_code_is_documented() -> None:
     assert used <= documented, sorted(used - documented)
 
 
+def test_proofs_named_in_the_documentation_exist() -> None:
+    """``tests/x/test_y.py::test_z`` and ``tests/cases/x/y`` of a page name what is there."""
+    named = {
+        (page.name, proof)
+        for page in (ROOT / "docs").rglob("*.md")
+        for proof in re.findall(r"`(tests/[\w/-]+\.py(?:::\w+)?|tests/cases/[\w/-]+)", page.read_text())
+    }
+    assert len(named) >= 5
+    assert not [one for one in sorted(named) if not _is_there(one[1])]
+
+
+def _is_there(proof: str) -> bool:
+    file, _, function = proof.partition("::")
+    path = ROOT / file
+    return path.exists() and (not function or f"def {function}(" in path.read_text())
+
+
 def test_generated_reference_pages_are_current() -> None:
     from podwire.cli.reference import pages
 
