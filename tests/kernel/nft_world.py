@@ -2,6 +2,9 @@
 
 Addresses: the host (outside the cluster) 10.89.0.1, nodes 10.89.0.2 and .3, pods 10.244.<node>.<n>, load balancer
 addresses 10.89.9.0/24. Every pod answers on TCP and UDP ``PORTS`` with its name and the client address it saw.
+
+A world has one address family or both. Tests are written in IPv4; plans, probes and what is seen are translated
+(:mod:`nft_families`), so the same test holds for IPv6.
 """
 
 import asyncio
@@ -20,6 +23,7 @@ from functools import partial, wraps
 from typing import Any, NamedTuple, ParamSpec
 
 import msgspec
+from tests.kernel.nft_families import Families, four, in_family, six, translate_plan
 
 from podwire.base import NOWHERE, Cidr, Origin, Ref
 from podwire.plan import Endpoint, PolicyPlan, ServiceNode, ServicePlan, ServicePort, node_netns
@@ -36,6 +40,7 @@ NO_POLICY = PolicyPlan(pods={}, cidrs={}, ports=(), rule_sets={}, decisions={})
 
 P = ParamSpec("P")
 
+_SOCKETS = {4: socket.AF_INET, 6: socket.AF_INET6}
 _numbers = itertools.count()
 
 
@@ -46,6 +51,8 @@ class Probe(NamedTuple):
     address: str
     port: int
     protocol: str = "TCP"
+    family: int = 0
+    """0: the first of the world."""
 
 
 class Seen(NamedTuple):
@@ -96,7 +103,8 @@ def service(name: str, address: str, *endpoints: Endpoint, **fields: Any) -> Ser
 class World:
     """Namespaces, links, servers. Use as a context manager."""
 
-    def __init__(self, pods_per_node: int = 3) -> None:
+    def __init__(self, pods_per_node: int = 3, families: Families = (4,)) -> None:
+        self.families = families
         self.cluster = f"nft{os.getpid()}x{next(_numbers)}"
         self.fabric = f"podwire.{self.cluster}.fabric"
         self.pods = {
@@ -109,12 +117,11 @@ class World:
     def __enter__(self) -> "World":
         try:
             self._build()
-            for name in self.pods:
-                for port in PORTS:
-                    self._servers.listen(self.netns(name), name, port)
-            self._servers.listen(self.fabric, "host", 8080)
-            for name in NODES:
-                self._servers.listen(self.netns(name), name, 8080)
+            places = {**dict.fromkeys(self.pods, PORTS), **dict.fromkeys((*NODES, "host"), (8080,))}
+            for name, ports in places.items():
+                for port in ports:
+                    for family in self.families:
+                        self._servers.listen(self.netns(name), name, port, _SOCKETS[family])
             self._servers.start()
         except BaseException:
             self.__exit__()
@@ -136,7 +143,11 @@ class World:
         return HOST if place == "host" else NODES.get(place) or self.pods[place][1]
 
     def plan(self, *units: ServicePort, policy: PolicyPlan = NO_POLICY) -> NftPlan:
-        """A plan of these Service ports on the two nodes."""
+        """A plan of these Service ports on the two nodes, in the world's families."""
+        return translate_plan(self.plain_plan(*units, policy=policy), self.families)
+
+    def plain_plan(self, *units: ServicePort, policy: PolicyPlan = NO_POLICY) -> NftPlan:
+        """The same before translation."""
         services = ServicePlan(
             ports={u.key: u for u in units},
             nodes=self.nodes,
@@ -144,6 +155,10 @@ class World:
             cluster_cidrs=(Cidr.parse("10.244.0.0/16"),),
         )
         return NftPlan(services, policy)
+
+    def real(self, address: str, family: int = 0) -> str:
+        """An IPv4 address as this world has it."""
+        return in_family(address, family or self.families[0])
 
     @property
     def nodes(self) -> dict[str, ServiceNode]:
@@ -176,65 +191,82 @@ class World:
 
     def probe(self, *probes: Probe) -> list[Seen]:
         """All connections at once; an answer that does not come counts as dropped."""
-        return probe_all([(self.netns(p.place), p) for p in probes], PATIENCE_SECONDS)
+        return self.probe_patiently(probes, PATIENCE_SECONDS)
+
+    def probe_patiently(self, probes: Sequence[Probe], patience: float) -> list[Seen]:
+        """As :meth:`probe`, with other patience."""
+        real = [(self.netns(p.place), p._replace(address=self.real(p.address, p.family))) for p in probes]
+        return [seen._replace(client=seen.client and four(seen.client)) for seen in probe_all(real, patience)]
 
     def socket(self, place: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
         """A socket in a place."""
-        return run_in_netns(self.netns(place), lambda: socket.socket(socket.AF_INET, kind))
+        family = _SOCKETS[self.families[0]]
+        return run_in_netns(self.netns(place), lambda: socket.socket(family, kind))
 
     def _namespaces(self) -> list[str]:
         return [self.fabric, *(self.netns(n) for n in NODES), *(self.netns(p) for p in self.pods)]
 
     def _build(self) -> None:
         _batch([f"netns add {name}" for name in self._namespaces()])
-        fabric = ["link set lo up", "link add br0 type bridge", f"addr add {HOST}/24 dev br0", "link set br0 up"]
+        for name in self._namespaces():
+            run_in_netns(name, _set_sysctls)
+        links = ["link set lo up", "link add br0 type bridge", "link set br0 up"]
         for index, name in enumerate(NODES):
-            fabric += [
+            links += [
                 f"link add n{index} type veth peer name eth0 netns {self.netns(name)}",
                 f"link set n{index} master br0 up",
-                f"route add 10.244.{index}.0/24 via {NODES[name]}",
             ]
-        _batch([*fabric, "route add 10.96.0.0/12 via 10.89.0.2", "route add 10.89.9.0/24 via 10.89.0.3"], self.fabric)
+        routes = [f"10.244.{index}.0/24 via {address}" for index, address in enumerate(NODES.values())]
+        routes += ["10.96.0.0/12 via 10.89.0.2", "10.89.9.0/24 via 10.89.0.3"]
+        _batch([*links, *self._addressed((f"{HOST}/24 dev br0",), routes)], self.fabric)
         for index, name in enumerate(NODES):
             self._build_node(index, name)
 
     def _build_node(self, index: int, name: str) -> None:
-        netns = self.netns(name)
         other = 1 - index
-        node = [
-            "link set lo up",
-            f"addr add {NODES[name]}/24 dev eth0",
-            "link set eth0 up",
-            f"route add default via {HOST}",
-            f"route add 10.244.{other}.0/24 via {list(NODES.values())[other]}",
-        ]
         mine = [(pod, address) for pod, (where, address) in self.pods.items() if where == name]
+        addresses = [f"{NODES[name]}/24 dev eth0", *(f"169.254.1.1/32 dev {pod}" for pod, _ in mine)]
+        routes = [f"default via {HOST}", f"10.244.{other}.0/24 via {list(NODES.values())[other]}"]
+        routes += [f"{address}/32 dev {pod} src {NODES[name]}" for pod, address in mine]
+        links = ["link set lo up", "link set eth0 up"]
+        for pod, _ in mine:
+            links += [f"link add {pod} type veth peer name eth0 netns {self.netns(pod)}", f"link set {pod} up"]
+        _batch([*links, *self._addressed(addresses, routes)], self.netns(name))
         for pod, address in mine:
-            node += [
-                f"link add {pod} type veth peer name eth0 netns {self.netns(pod)}",
-                f"addr add 169.254.1.1/32 dev {pod}",
-                f"link set {pod} up",
-                f"route add {address}/32 dev {pod} src {NODES[name]}",
-            ]
-        _batch(node, netns)
-        run_in_netns(netns, _allow_forwarding)
-        for pod, address in mine:
-            _batch(
-                [
-                    "link set lo up",
-                    f"addr add {address}/32 dev eth0",
-                    "link set eth0 up",
-                    "route add 169.254.1.1 dev eth0 scope link",
-                    "route add default via 169.254.1.1",
-                ],
-                self.netns(pod),
+            inside = self._addressed(
+                (f"{address}/32 dev eth0",), ("169.254.1.1/32 dev eth0", "default via 169.254.1.1 dev eth0")
             )
+            _batch(["link set lo up", "link set eth0 up", *inside], self.netns(pod))
+
+    def _addressed(self, addresses: Iterable[str], routes: Iterable[str]) -> list[str]:
+        """``ip`` commands that add addresses and routes in every family."""
+        lines = []
+        for family in self.families:
+            nodad = " nodad" if family == 6 else ""
+            lines += [f"addr add {_in_family(a, family)}{nodad}" for a in addresses]
+            lines += [f"route add {_in_family(route, family)}" for route in routes]
+        return lines
 
 
-def _allow_forwarding() -> None:
-    for name, value in (("ip_forward", "1"), ("conf/all/rp_filter", "0"), ("conf/all/send_redirects", "0")):
-        with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
-            file.write(value)
+def _in_family(words: str, family: int) -> str:
+    """A command's words with their addresses in a family."""
+    return words if family == 4 else " ".join(map(_word_in_six, words.split()))
+
+
+def _word_in_six(word: str) -> str:
+    address, slash, length = word.partition("/")
+    if not address[0].isdigit():
+        return word
+    return f"{six(address)}/{int(length) + 96}" if slash else six(address)
+
+
+def _set_sysctls() -> None:
+    ipv4 = (("ip_forward", "1"), ("conf/all/rp_filter", "0"), ("conf/all/send_redirects", "0"))
+    ipv6 = (("conf/all/forwarding", "1"), ("conf/all/accept_dad", "0"), ("conf/default/accept_dad", "0"))
+    for folder, settings in (("ipv4", ipv4), ("ipv6", ipv6)):
+        for name, value in settings:
+            with open(f"/proc/sys/net/{folder}/{name}", "w") as file:
+                file.write(value)
 
 
 def _batch(lines: Sequence[str], netns: str = "", *, force: bool = False) -> None:
@@ -254,13 +286,15 @@ class Servers:
         self._selector.register(self._woken, selectors.EVENT_READ, None)
         self._thread = threading.Thread(target=self._serve, name="nft-world-servers")
 
-    def listen(self, netns: str, name: str, port: int) -> None:
+    def listen(self, netns: str, name: str, port: int, family: int) -> None:
         def make() -> tuple[socket.socket, socket.socket]:
-            tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
-            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tcp.bind(("0.0.0.0", port))
+            tcp, udp = socket.socket(family), socket.socket(family, socket.SOCK_DGRAM)
+            for made in (tcp, udp):
+                if family == socket.AF_INET6:
+                    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                made.bind(("", port))
             tcp.listen(128)
-            udp.bind(("0.0.0.0", port))
             return tcp, udp
 
         for made in run_in_netns(netns, make):
@@ -339,7 +373,7 @@ def _start(probes: Sequence[tuple[str, Probe]]) -> Iterable[tuple[int, socket.so
     for index, (netns, probe) in enumerate(probes):
         by_netns.setdefault(netns, []).append((index, probe))
     for netns, members in by_netns.items():
-        sockets = run_in_netns(netns, partial(_make_all, [p.protocol for _, p in members]))
+        sockets = run_in_netns(netns, partial(_make_all, [p for _, p in members]))
         for (index, probe), made in zip(members, sockets, strict=True):
             code = made.connect_ex((probe.address, probe.port))
             if probe.protocol == "UDP" and code == 0:
@@ -353,12 +387,13 @@ def _start(probes: Sequence[tuple[str, Probe]]) -> Iterable[tuple[int, socket.so
                 yield index, Seen("refuse" if code == errno.ECONNREFUSED else errno.errorcode[code])
 
 
-def _make_all(protocols: list[str]) -> list[socket.socket]:
-    return [_make(protocol) for protocol in protocols]
+def _make_all(probes: Iterable[Probe]) -> list[socket.socket]:
+    return [_make(probe) for probe in probes]
 
 
-def _make(protocol: str) -> socket.socket:
-    made = socket.socket(type=socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM)
+def _make(probe: Probe) -> socket.socket:
+    family = socket.AF_INET6 if ":" in probe.address else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM if probe.protocol == "TCP" else socket.SOCK_DGRAM)
     made.setblocking(False)
     return made
 

@@ -38,9 +38,9 @@ PORTS = (
 OUTSIDE, WIDE = 900, 901
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with World() as built:
+@pytest.fixture(scope="module", params=[4, 6], ids=["ipv4", "ipv6"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    with World(families=(request.param,)) as built:
         yield built
 
 
@@ -77,15 +77,18 @@ def outcomes(world: World, *probes: Probe) -> list[str]:
 
 def ping(world: World, place: str, address: str) -> bool:
     """One ICMP echo request from a place."""
-    raw = run_in_netns(world.netns(place), lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+    six = world.families == (6,)
+    family, protocol = (socket.AF_INET6, 58) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
+    ask, answer, offset = (128, 129, 0) if six else (8, 0, 20)  # only IPv4 hands over its header
+    raw = run_in_netns(world.netns(place), lambda: socket.socket(family, socket.SOCK_RAW, protocol))
     with raw:
         raw.settimeout(0.7)
-        raw.connect((address, 0))
-        header = struct.pack("!BBHHH", 8, 0, 0, 7, 1)
-        total = sum(struct.unpack("!4H", header))
-        raw.send(struct.pack("!BBHHH", 8, 0, ~(total + (total >> 16)) & 0xFFFF, 7, 1))
+        raw.connect((world.real(address), 0))
+        header = struct.pack("!BBHHH", ask, 0, 0, 7, 1)
+        total = sum(struct.unpack("!4H", header))  # the kernel sums up ICMPv6 itself
+        raw.send(struct.pack("!BBHHH", ask, 0, ~(total + (total >> 16)) & 0xFFFF, 7, 1))
         try:
-            while raw.recv(200)[20] != 0:
+            while raw.recv(200)[offset] != answer:
                 pass
         except TimeoutError:
             return False
@@ -136,7 +139,7 @@ async def test_peers_ports_and_blocks(world: World) -> None:
         ) == ["a1", "drop", "drop", "a1", "drop", "a1", "a1", "drop", "drop", "a1", "a3", "a1", "drop", "a1"]
         fact = facts.by_key["nft/node-a"]
         assert isinstance(fact, PlaneFact)
-        assert fact.applied["uid-a1"] == digest(plan.pods["uid-a1"])
+        assert fact.applied["uid-a1"] == digest(world.plan(policy=plan).policy.pods["uid-a1"])
     finally:
         await facts.driver.close()
 
@@ -201,7 +204,7 @@ async def test_live_flows_stay_and_new_ones_obey(world: World) -> None:
         await facts.driver.apply(world.plan(policy=NO_POLICY))
         with world.socket("b1") as flow:
             flow.settimeout(5)
-            flow.connect((a1, 80))
+            flow.connect((world.real(a1), 80))
             assert flow.recv(100).startswith(b"a1 ")
             await facts.driver.apply(world.plan(policy=policy(world, {"a1": ("ingress",)})))
             flow.send(b"still there?")
@@ -224,7 +227,7 @@ async def test_a_changed_policy_cuts_what_it_forbids_and_nothing_else(world: Wor
         with world.socket("b1") as flow, world.socket("a2") as kept, world.socket("b1", socket.SOCK_DGRAM) as udp:
             for each in (flow, kept, udp):
                 each.settimeout(5)
-                each.connect((a1, 80))
+                each.connect((world.real(a1), 80))
             assert flow.recv(100).startswith(b"a1 ") and kept.recv(100).startswith(b"a1 ")
             udp.send(b"hello")
             assert udp.recv(100).startswith(b"a1 ")

@@ -23,9 +23,9 @@ from podwire.planes.nft.netns import run_in_netns
 pytestmark = [pytest.mark.kernel, pytest.mark.xdist_group("nft")]
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with World() as built:
+@pytest.fixture(scope="module", params=[4, 6], ids=["ipv4", "ipv6"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    with World(families=(request.param,)) as built:
         yield built
 
 
@@ -61,6 +61,11 @@ async def running(world: World, plan: NftPlan | None = None) -> AsyncIterator[Ru
 def nft(netns: str, *words: str) -> str:
     done = subprocess.run(["nsenter", f"--net=/run/netns/{netns}", "nft", *words], capture_output=True, check=True)
     return done.stdout.decode()
+
+
+def ip(world: World) -> str:
+    """The world's family as nft names it."""
+    return "ip6" if world.families == (6,) else "ip"
 
 
 def counted(world: World, *probes: Probe) -> Counter[str]:
@@ -165,9 +170,9 @@ async def test_tcp_outlives_its_endpoint_and_udp_does_not(world: World) -> None:
         with world.socket("a1") as stream, world.socket("a1", socket.SOCK_DGRAM) as datagrams:
             stream.settimeout(5)
             datagrams.settimeout(5)
-            stream.connect(("10.96.0.1", 80))
+            stream.connect((world.real("10.96.0.1"), 80))
             assert stream.recv(100).startswith(b"b1 ")
-            datagrams.connect(("10.96.0.5", 80))
+            datagrams.connect((world.real("10.96.0.5"), 80))
             datagrams.send(b"x")
             assert datagrams.recv(100).startswith(b"b1 ")
             await run.driver.apply(
@@ -191,7 +196,9 @@ async def test_second_apply_sends_nothing_and_facts_carry_digests(world: World) 
         await run.driver.apply(world.plan(unit))
         assert run.reports == reports
         assert "podwire-svc" in generation
-        assert run.fact("node-b").applied == {unit.key: digest(unit)}
+        tables = set(nft(world.netns("node-b"), "list", "tables").splitlines())
+        assert tables == {f"table {ip(world)} podwire-svc", f"table {ip(world)} podwire-np"}  # of no other family
+        assert run.fact("node-b").applied == {unit.key: digest(world.plan(unit).services.ports[unit.key])}
     assert "podwire" not in nft(world.netns("node-a"), "list", "tables")
 
 
@@ -199,11 +206,12 @@ async def test_second_apply_sends_nothing_and_facts_carry_digests(world: World) 
 async def test_foreign_tables_stay_and_leftovers_go(world: World) -> None:
     netns = world.netns("node-a")
     nft(netns, "add table ip foreign; add table ip podwire-svc; add chain ip podwire-svc leftover")
+    nft(netns, "add table ip6 podwire-np; add chain ip6 podwire-np leftover")
     unit = service("web", "10.96.0.1", world.endpoint("a1"))
     async with running(world, world.plan(unit)):
         tables = nft(netns, "list", "tables")
         assert "foreign" in tables
-        assert "leftover" not in nft(netns, "list", "table", "ip", "podwire-svc")
+        assert "leftover" not in nft(netns, "list", "ruleset")
     assert "foreign" in nft(netns, "list", "tables")
     nft(netns, "delete table ip foreign")
 
@@ -213,7 +221,7 @@ async def test_deleted_tables_come_back_with_the_next_change(world: World) -> No
     """P22."""
     web, more = service("web", "10.96.0.1", world.endpoint("a1")), service("more", "10.96.0.2", world.endpoint("a2"))
     async with running(world, world.plan(web)) as run:
-        nft(world.netns("node-a"), "delete table ip podwire-svc")
+        nft(world.netns("node-a"), f"delete table {ip(world)} podwire-svc")
         await run.driver.apply(world.plan(web, more))
         assert counted(world, Probe("a3", "10.96.0.1", 80), Probe("a3", "10.96.0.2", 80)) == {"a1": 1, "a2": 1}
 
@@ -247,7 +255,7 @@ async def test_more_endpoints_than_ready_chains(world: World) -> None:
     unit = service("crowd", "10.96.0.9", *crowd)
     async with running(world, world.plan(unit)) as run:
         assert not run.fact("node-a").rejected
-        assert "lb6004" in nft(world.netns("node-a"), "list", "chain", "ip", "podwire-svc", "lb6004")
+        assert "lb6004" in nft(world.netns("node-a"), "list", "chain", ip(world), "podwire-svc", "lb6004")
         few = msgspec.structs.replace(unit, endpoints=crowd[:4])
         await run.driver.apply(world.plan(few))
         assert counted(world, *[Probe("a3", "10.96.0.9", 80)] * 20) == {"a1": 20}

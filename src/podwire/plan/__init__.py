@@ -50,7 +50,9 @@ from podwire.plan.services import (
     admits_source,
     decide_backends,
     find_ports,
+    is_family,
     node_port_addresses,
+    of_family,
 )
 from podwire.plan.writes import Bind, Create, Json, Merge, Remove, Replace, Write, WritePlan
 from podwire.plan.zone import Answer, PodsMode, Record, ZoneIndex, ZonePlan, ZoneUnit
@@ -115,10 +117,12 @@ __all__ = [
     "find_host",
     "find_ports",
     "identity_of",
+    "is_family",
     "matches_path",
     "node",
     "node_netns",
     "node_port_addresses",
+    "of_family",
     "pod_netns",
     "port_class_of",
 ]

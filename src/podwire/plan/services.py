@@ -63,6 +63,36 @@ class ServicePort(msgspec.Struct, frozen=True):
         return f"{self.service.key}:{self.port}/{self.protocol}"
 
 
+def of_family(port: ServicePort, family: int) -> ServicePort:
+    """``port`` as the data plane of one address family (4 or 6) has it: the same object when nothing else is in it.
+
+    Each family decides among its own endpoints and source ranges, so a range of one family leaves the other unfiltered
+    (KEP-563, kubernetes ``pkg/proxy/serviceport.go``). Whoever asks :func:`decide_backends` or :func:`admits_source`
+    about an address asks with the port of that address's family.
+    """
+    groups = (port.cluster_ips, port.load_balancer_ips, port.external_ips)
+    if (
+        all(is_family(a, family) for group in groups for a in group)
+        and all(is_family(e.address, family) for e in port.endpoints)
+        and all(r.family == family for r in port.source_ranges)
+    ):
+        return port
+    cluster, balancer, external = (tuple(a for a in group if is_family(a, family)) for group in groups)
+    return msgspec.structs.replace(
+        port,
+        cluster_ips=cluster,
+        load_balancer_ips=balancer,
+        external_ips=external,
+        source_ranges=tuple(r for r in port.source_ranges if r.family == family),
+        endpoints=tuple(e for e in port.endpoints if is_family(e.address, family)),
+    )
+
+
+def is_family(address: str, family: int) -> bool:
+    """Whether ``address`` (valid by construction) is of family 4 or 6."""
+    return (":" in address) == (family == 6)
+
+
 def admits_source(port: ServicePort, addresses: Iterable[str]) -> bool:
     """Whether ``loadBalancerSourceRanges`` let a client in; any /0 range means no filter (S15)."""
     ranges = port.source_ranges

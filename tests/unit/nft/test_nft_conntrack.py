@@ -43,6 +43,14 @@ def test_entries_are_read_from_both_tuples() -> None:
     assert list(_parse_flow(attributes)) == [Flow(("10.96.0.10", 53), ("10.244.0.2", 5353), original)]
 
 
+def test_ipv6_entries_name_their_family_for_deletion() -> None:
+    ends = [socket.inet_pton(socket.AF_INET6, a) for a in ("fd00::7", "fd00::a")]
+    raw = attribute(1 | 0x8000, attribute(3, ends[0]) + attribute(4, ends[1]))
+    raw += attribute(2 | 0x8000, attribute(1, b"\x11") + attribute(2, b"\x0f\xa0") + attribute(3, b"\x00\x35"))
+    (found,) = _parse_flow({1: raw, 2: raw})
+    assert (found.destination, found.answerer, found.family) == (("fd00::a", 53), ("fd00::7", 4000), socket.AF_INET6)
+
+
 def test_other_protocols_are_passed_over() -> None:
     one = tuple_of("10.244.0.7", "10.96.0.10", (4000, 53), socket.IPPROTO_TCP)
     assert list(_parse_flow({1: one, 2: one})) == []

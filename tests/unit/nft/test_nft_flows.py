@@ -3,6 +3,8 @@
 import socket
 import struct
 
+import msgspec
+
 from podwire.base import FieldPath, Origin, Ref
 from podwire.plan import Decision, Matched, PolicyPlan, PolicyPod, ServiceNode, ServicePlan
 from podwire.planes.nft.flows import EVENT_EVERY_SECONDS, KEPT, FlowLog
@@ -37,13 +39,30 @@ def test_logged_packets_are_read() -> None:
 
 def test_what_is_no_packet_is_passed_over() -> None:
     assert parse_packet(b"") is None
-    assert parse_packet(bytes([0x60]) + bytes(60)) is None
+    assert parse_packet(bytes([0x50]) + bytes(60)) is None
     truncated = logged_message(b"podwire-np out", 5, b"\x45")
     assert list(parse_log(truncated)) == []
     assert list(parse_log(truncated[:30])) == []
     later_fragment = bytearray(packet_of("10.0.0.1", "10.0.0.2", (1, 2)))
     later_fragment[7] = 5
     assert parse_packet(bytes(later_fragment)) == Tuple("TCP", "10.0.0.1", 0, "10.0.0.2", 0)
+
+
+def six_packet(next_header: int, rest: bytes) -> bytes:
+    ends = socket.inet_pton(socket.AF_INET6, "fd00::1") + socket.inet_pton(socket.AF_INET6, "fd00::2")
+    return bytes([0x60]) + bytes(5) + bytes([next_header, 64]) + ends + rest
+
+
+def test_ipv6_packets_are_read_behind_their_extension_headers() -> None:
+    tcp = struct.pack("!HH", 4000, 80) + bytes(4)
+    found = Tuple("TCP", "fd00::1", 4000, "fd00::2", 80)
+    assert parse_packet(six_packet(6, tcp)) == found
+    assert parse_packet(six_packet(0, bytes([60, 0]) + bytes(6) + bytes([6, 1]) + bytes(14) + tcp)) == found
+    assert parse_packet(six_packet(44, bytes([6, 0, 0, 1]) + bytes(4) + tcp)) == found
+    later = Tuple("TCP", "fd00::1", 0, "fd00::2", 0)
+    assert parse_packet(six_packet(44, bytes([6, 0, 0, 9]) + bytes(4) + tcp)) == later
+    assert parse_packet(six_packet(58, bytes(8))) == msgspec.structs.replace(later, protocol="ICMPv6")
+    assert parse_packet(six_packet(0, bytes([0, 255]) + bytes(6))) == msgspec.structs.replace(later, protocol="0")
 
 
 def tuple_attribute(kind: int, source: str, destination: str, ports: tuple[int, int]) -> bytes:

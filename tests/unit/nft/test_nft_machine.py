@@ -29,8 +29,8 @@ def run_all(kernel: FakeKernel, machine: Machine, wanted: t.NodeTables) -> int:
 def backend_unit(number: int, count: int) -> t.Unit:
     return t.Unit(
         {
-            t.BACKENDS: {f"0x{number:x} . 0x{slot:x}": f"10.0.0.{slot} . 80" for slot in range(count)},
-            t.CLUSTER_IPS: {f"10.96.0.{number // 2}": ""},
+            t.IP.backends: {f"0x{number:x} . 0x{slot:x}": f"10.0.0.{slot} . 80" for slot in range(count)},
+            t.IP.cluster_ips: {f"10.96.0.{number // 2}": ""},
         },
         classes=(t.BackendClass(count),) if count else (),
     )
@@ -47,7 +47,7 @@ def test_any_history_ends_in_the_same_tables(history: list[dict[str, t.Unit]], l
     """Shared elements survive as long as one unit claims them, whatever the order and the chunk size."""
     # Two units never hold the same number: that is what makes their private elements private.
     history = [
-        {k: backend_unit(" abcd".index(k) * 10, len(u.elements[t.BACKENDS])) for k, u in s.items()} for s in history
+        {k: backend_unit(" abcd".index(k) * 10, len(u.elements[t.IP.backends])) for k, u in s.items()} for s in history
     ]
     original, module.LIMIT = module.LIMIT, limit
     try:
@@ -73,15 +73,15 @@ def test_nothing_to_do_sends_nothing() -> None:
 def test_a_shared_element_belongs_to_the_least_claimant() -> None:
     """Two Services claim one external address: it is the first one's until that goes."""
     kernel, machine = FakeKernel(), Machine()
-    first = t.Unit({t.FRONTENDS: {"192.0.2.1 . tcp . 80": "0x1"}})
-    second = t.Unit({t.FRONTENDS: {"192.0.2.1 . tcp . 80": "0x2"}})
+    first = t.Unit({t.IP.frontends: {"192.0.2.1 . tcp . 80": "0x1"}})
+    second = t.Unit({t.IP.frontends: {"192.0.2.1 . tcp . 80": "0x2"}})
     run_all(kernel, machine, tables({"b": second}))
     run_all(kernel, machine, tables({"b": second, "a": first}))
-    assert kernel.maps[t.FRONTENDS] == {"192.0.2.1 . tcp . 80": "0x1"}
+    assert kernel.maps[t.IP.frontends] == {"192.0.2.1 . tcp . 80": "0x1"}
     run_all(kernel, machine, tables({"b": second}))
-    assert kernel.maps[t.FRONTENDS] == {"192.0.2.1 . tcp . 80": "0x2"}
+    assert kernel.maps[t.IP.frontends] == {"192.0.2.1 . tcp . 80": "0x2"}
     run_all(kernel, machine, tables({}))
-    assert t.FRONTENDS not in kernel.maps
+    assert t.IP.frontends not in kernel.maps
 
 
 def test_a_new_class_is_made_before_it_is_used() -> None:
@@ -98,9 +98,9 @@ def test_a_new_class_is_made_before_it_is_used() -> None:
 
 
 def policy_unit(isolated: str | None, rules: dict[str, str]) -> t.Unit:
-    elements = {t.RULES_IN: {f"10.0.0.1 . {key} . 0x0": value for key, value in rules.items()}}
+    elements = {t.IP.rules_in: {f"10.0.0.1 . {key} . 0x0": value for key, value in rules.items()}}
     if isolated:
-        elements[t.ISOLATED_IN] = {"10.0.0.1": isolated}
+        elements[t.IP.isolated_in] = {"10.0.0.1": isolated}
     return t.Unit(elements)
 
 
@@ -113,8 +113,8 @@ RULE_STATES = st.builds(
 
 def verdicts(maps: dict[str, dict[str, str]]) -> dict[str, bool]:
     """Whether each peer may pass."""
-    isolated = maps.get(t.ISOLATED_IN, {}).get("10.0.0.1")
-    rules = maps.get(t.RULES_IN, {})
+    isolated = maps.get(t.IP.isolated_in, {}).get("10.0.0.1")
+    rules = maps.get(t.IP.rules_in, {})
     return {
         peer: not isolated or rules.get(f"10.0.0.1 . {peer} . 0x0", isolated) == ALLOW
         for peer in ("0x1", "0x2", "0x3", "0x4")
@@ -143,16 +143,16 @@ def test_states_in_between_are_only_stricter(before: t.Unit, after: t.Unit) -> N
 def test_a_large_unit_grows_before_it_is_counted() -> None:
     unit = t.Unit(
         {
-            t.FRONTENDS: {"10.96.0.1 . tcp . 80": "0x1"},
-            t.COUNTS: {"0x1": "0x3"},
-            t.BACKENDS: {f"0x1 . 0x{n:x}": "10.0.0.1 . 80" for n in range(3)},
+            t.IP.frontends: {"10.96.0.1 . tcp . 80": "0x1"},
+            t.IP.counts: {"0x1": "0x3"},
+            t.IP.backends: {f"0x1 . 0x{n:x}": "10.0.0.1 . 80" for n in range(3)},
         }
     )
     original, module.LIMIT = module.LIMIT, 2
     try:
         steps = Machine().advance(tables({"a": unit}))
         order = [change.map for transaction in steps.transactions for change in transaction.changes]
-        assert order == [t.BACKENDS, t.BACKENDS, t.COUNTS, t.FRONTENDS]
+        assert order == [t.IP.backends, t.IP.backends, t.IP.counts, t.IP.frontends]
     finally:
         module.LIMIT = original
 
@@ -165,11 +165,11 @@ def test_a_refused_unit_is_what_it_was() -> None:
     machine.refuse(transaction)
     assert machine.in_force("services", "a") is old
     assert run_all(kernel, machine, tables({"a": new})) == 1
-    assert len(kernel.maps[t.BACKENDS]) == 3
+    assert len(kernel.maps[t.IP.backends]) == 3
 
 
 def test_halves_do_the_same_as_the_whole() -> None:
-    changes = tuple(Change("services", unit, t.BACKENDS, ((unit, None, "v"),)) for unit in "abc")
+    changes = tuple(Change("services", unit, t.IP.backends, ((unit, None, "v"),)) for unit in "abc")
     whole = Transaction(changes, "add table ip x\n")
     rules, rest = whole.split()
     assert (rules.preamble, rules.changes) == (whole.preamble, ())
@@ -178,8 +178,8 @@ def test_halves_do_the_same_as_the_whole() -> None:
 
 
 def test_text_deletes_before_it_adds() -> None:
-    change = Change("services", "a", t.BACKENDS, (("k", "old", "new"), ("gone", "x", None)))
-    whole = Change("policy", "cidrs", t.CIDR_IDENTITY, (("10.0.0.0", None, "0x1"),), flush=True)
+    change = Change("services", "a", t.IP.backends, (("k", "old", "new"), ("gone", "x", None)))
+    whole = Change("policy", "cidrs", t.IP.cidr_identity, (("10.0.0.0", None, "0x1"),), flush=True)
     assert Transaction((change, whole)).format() == (
         "flush map ip podwire-np cidr-identity\n"
         "delete element ip podwire-svc backends { k, gone }\n"
@@ -199,8 +199,8 @@ def test_udp_flows_are_looked_at_only_when_their_unit_changed() -> None:
 
 def test_the_fake_is_as_strict_as_the_kernel() -> None:
     kernel = FakeKernel()
-    kernel.run(Transaction((Change("services", "a", t.BACKENDS, (("k", None, "v"),)),)))
+    kernel.run(Transaction((Change("services", "a", t.IP.backends, (("k", None, "v"),)),)))
     for edit in (("other", "v", None), ("k", None, "w")):
         with pytest.raises(Refused):
-            kernel.run(Transaction((Change("services", "a", t.BACKENDS, (edit,)),)))
-    assert kernel.maps == {t.BACKENDS: {"k": "v"}}
+            kernel.run(Transaction((Change("services", "a", t.IP.backends, (edit,)),)))
+    assert kernel.maps == {t.IP.backends: {"k": "v"}}

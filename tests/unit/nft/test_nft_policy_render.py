@@ -107,10 +107,10 @@ def test_rules_are_loaded_on_the_pods_own_node_only() -> None:
     pod = PolicyPod(Ref("Pod", "t", "p"), "u", "node-a", ("10.244.0.1",), 7, {"ingress": 2}, "s")
     plan = PolicyPlan({"t/p": pod}, {}, (), {"s": {RuleKey("ingress", 3, 0): 1}}, DECISIONS)
     here, there = (render_node(SERVICES, plan, node).policy["pod/u"] for node in NODES)
-    assert there.elements.keys() == {t.IDENTITY}
-    assert here.elements[t.RULES_IN] == {"10.244.0.1 . 0x00000003 . 0x0": "0x90000001"}
-    assert here.elements[t.ISOLATED_IN] == {"10.244.0.1": "0xa0000002"}
-    assert t.RULES_OUT not in here.elements
+    assert there.elements.keys() == {t.IP.identity}
+    assert here.elements[t.IP.rules_in] == {"10.244.0.1 . 0x00000003 . 0x0": "0x90000001"}
+    assert here.elements[t.IP.isolated_in] == {"10.244.0.1": "0xa0000002"}
+    assert t.IP.rules_out not in here.elements
 
 
 def test_a_recreated_pod_leaves_nothing_behind() -> None:
@@ -125,5 +125,8 @@ def test_a_recreated_pod_leaves_nothing_behind() -> None:
 def test_overlapping_blocks_are_cut_first_wins() -> None:
     spans = [(10, 20, 1), (0, 100, 2), (15, 120, 3)]
     assert split_spans(spans) == [(0, 9, 2), (10, 20, 1), (21, 100, 2), (101, 120, 3)]
-    unit = render_cidrs({Cidr.parse("10.1.0.0/16"): 1, Cidr.parse("fd00::/8"): 3, Cidr.parse("192.0.2.1"): 2})
-    assert unit.elements[t.CIDR_IDENTITY] == {"10.1.0.0-10.1.255.255": "0x00000001", "192.0.2.1": "0x00000002"}
+    cidrs = {Cidr.parse("10.1.0.0/16"): 1, Cidr.parse("fd00::/126"): 3, Cidr.parse("192.0.2.1"): 2}
+    unit = render_cidrs(cidrs, t.FAMILIES)
+    assert unit.elements[t.IP6.cidr_identity] == {"fd00::-fd00::3": "0x00000003"}
+    assert t.IP6.cidr_identity not in render_cidrs(cidrs, (t.IP,)).elements
+    assert unit.elements[t.IP.cidr_identity] == {"10.1.0.0-10.1.255.255": "0x00000001", "192.0.2.1": "0x00000002"}

@@ -1,11 +1,17 @@
 """Rendered elements, read the way the kernel reads them, mean what ``decide_backends`` says."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from tests.kernel.nft_families import six, translate_plan
 
 from podwire.base import Cidr, Origin, Ref
 from podwire.plan import Endpoint, PolicyPlan, ServiceNode, ServicePlan, ServicePort, decide_backends
@@ -217,10 +223,22 @@ def test_node_dependent_units_follow_nodes() -> None:
     assert both["node-b"].services == fresh.services
 
 
-def test_ipv6_addresses_are_left_out() -> None:
+def test_a_family_that_the_cluster_does_not_route_is_left_out() -> None:
     unit = service("dual", endpoint(1), endpoint(2, address="fd00::2"), cluster_ips=("10.96.0.1", "fd00:96::1"))
-    text = str(render_node(plan(unit).services, NO_POLICY, "node-a").services[unit.key])
-    assert "fd00" not in text
+    tables = render_node(plan(unit).services, NO_POLICY, "node-a")
+    assert not any(name.startswith("ip6 ") for name in tables.services[unit.key].elements)
+    assert "ip6" not in tables.rules
+    only_six = render_node(translate_plan(plan(unit), (6,)).services, NO_POLICY, "node-a")
+    assert "table ip " not in only_six.rules and "table ip6 " in only_six.rules
+
+
+def test_each_family_is_decided_among_its_own_endpoints() -> None:
+    unit = service("dual", endpoint(1), endpoint(2), cluster_ips=("10.96.0.1", "fd00::a60:1"))
+    wanted = translate_plan(plan(), (4, 6))
+    wanted = msgspec.structs.replace(wanted, services=msgspec.structs.replace(wanted.services, ports={unit.key: unit}))
+    kernel = loaded(wanted)
+    assert kernel.route(POD, "10.96.0.1", "TCP", 80, local=False, pods="10.244.0.0/16").what == "nat"
+    assert kernel.route(six(POD), "fd00::a60:1", "TCP", 80, local=False, pods="fd00::af4:0/112").what == "refuse"
 
 
 @pytest.mark.parametrize(("count", "seconds", "chain"), [(3, 0, "lb3"), (3, 60, "sticky3-60s")])

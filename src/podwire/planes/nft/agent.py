@@ -10,7 +10,9 @@ Rules:
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
@@ -19,12 +21,9 @@ from podwire.planes.nft.conntrack import delete_stale_flows
 from podwire.planes.nft.machine import Machine, Table, Transaction, format_close
 from podwire.planes.nft.netns import identify_netns, run_in_netns
 from podwire.planes.nft.nftlib import Session
-from podwire.planes.nft.tables import NP, SVC, NodeTables, UdpFlows
+from podwire.planes.nft.tables import NP, SVC, Family, NodeTables, UdpFlows
 
-_PROBES = (f"list chain ip {SVC} dispatch", f"list chain ip {NP} forward")
-"""Two commands, run apart: nft 1.0.6 reads only one of the tables when both are listed in one go."""
-
-_ICMP_SYSCTL = "/proc/sys/net/ipv4/icmp_ratelimit"
+_ICMP_SYSCTLS = ("/proc/sys/net/ipv4/icmp_ratelimit", "/proc/sys/net/ipv6/icmp/ratelimit")
 """Port unreachable is rate-limited per peer: the seventh quick UDP refusal would look like a drop."""
 
 
@@ -147,7 +146,7 @@ class NodeAgent:
         if not transaction.changes:
             self._machine.reset()
             raise PodwireError(f"{self.netns}: the kernel refuses the rules: {words}")
-        if not transaction.preamble and any(self._session.run(probe) for probe in _PROBES):
+        if not transaction.preamble and any(self._session.run(probe) for probe in _probes(asked.families)):
             raise _Wiped
         if transaction.preamble or len(transaction.units) > 1:
             for half in transaction.split():
@@ -168,9 +167,14 @@ class NodeAgent:
         return ""
 
 
+def _probes(families: Iterable[Family]) -> Iterator[str]:
+    """Commands that fail when a table is gone. Apart: nft 1.0.6 reads one table only when two are listed in one go."""
+    for family in families:
+        yield f"list chain {family.nft} {SVC} dispatch"
+        yield f"list chain {family.nft} {NP} forward"
+
+
 def _raise_icmp_limit() -> None:
-    try:
-        with open(_ICMP_SYSCTL, "w") as file:
-            file.write("0")
-    except OSError:
-        return  # read-only /proc in a container: refusals of UDP stay rate-limited
+    for path in _ICMP_SYSCTLS:
+        with suppress(OSError):  # read-only /proc in a container: refusals of UDP stay rate-limited
+            Path(path).write_text("0")

@@ -30,6 +30,7 @@ from podwire.planes.nft.wire import (
     parse_tuple,
     split_attributes,
     split_messages,
+    tuple_family,
 )
 
 _GET = 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
@@ -39,11 +40,13 @@ _TIMEOUT_SECONDS = 5
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """One UDP entry: what the client sent to, and who answers. ``raw`` is the original tuple as the kernel wrote it."""
+    """One UDP entry: what the client sent to, and who answers. ``raw`` is the original tuple as the kernel wrote it,
+    ``family`` its address family."""
 
     destination: tuple[str, int]
     answerer: tuple[str, int]
     raw: bytes
+    family: int = socket.AF_INET
 
 
 def select_stale(flows: Iterable[Flow], ports: Sequence[UdpFlows], node_addresses: Collection[str]) -> list[Flow]:
@@ -100,12 +103,12 @@ def _list_udp(connection: socket.socket) -> list[Flow]:
 
 def _delete(connection: socket.socket, flow: Flow) -> None:
     body = struct.pack("=HH", len(flow.raw) + 4, _TUPLE_ORIG | 0x8000) + flow.raw
-    acknowledged(connection, _DELETE, body)
+    acknowledged(connection, _DELETE, body, family=flow.family)
 
 
-def acknowledged(connection: socket.socket, kind: int, body: bytes) -> None:
+def acknowledged(connection: socket.socket, kind: int, body: bytes, *, family: int) -> None:
     """Change one entry; an entry that went away by itself meanwhile is success. Raises :class:`OSError`."""
-    connection.send(make_message(kind, REQUEST | ACK, body))
+    connection.send(make_message(kind, REQUEST | ACK, body, family=family))
     for kind_seen, answer in split_messages(connection.recv(1 << 16)):
         code = -struct.unpack_from("=i", answer)[0] if kind_seen == ERROR else 0
         if code not in (0, 2):  # ENOENT
@@ -117,4 +120,4 @@ def _parse_flow(attributes: dict[int, bytes]) -> Iterator[Flow]:
     original, reply = parse_tuple(raw), parse_tuple(attributes.get(_TUPLE_REPLY, b""))
     if original is not None and reply is not None and original.protocol == "UDP":
         asked = (original.destination, original.destination_port)
-        yield Flow(asked, (reply.source, reply.source_port), raw)
+        yield Flow(asked, (reply.source, reply.source_port), raw, tuple_family(original))

@@ -31,6 +31,7 @@ from podwire.planes.nft.wire import (
     parse_tuple,
     split_attributes,
     split_messages,
+    tuple_family,
 )
 
 CUT_LABEL = 2
@@ -141,7 +142,7 @@ def _list(connection: socket.socket) -> list[Established]:
 
 
 def parse_established(body: bytes) -> Iterator[Established]:
-    """The entry in one message; nothing when it is not IPv4."""
+    """The entry in one message; nothing when it is not IP."""
     attributes = dict(split_attributes(body[4:]))
     raw = attributes.get(_ORIGINAL, b"")
     original, reply = parse_tuple(raw), parse_tuple(attributes.get(_REPLY, b""))
@@ -155,4 +156,4 @@ def _label(connection: socket.socket, one: Judged) -> None:
     labels = _BITS if one.verdict is not None else bytes(_LABEL_BYTES)
     body = make_attribute(_ORIGINAL | _NESTED, one.flow.raw)
     body += make_attribute(_LABELS, labels) + make_attribute(_LABELS_MASK, _BITS)
-    acknowledged(connection, _CHANGE, body)
+    acknowledged(connection, _CHANGE, body, family=tuple_family(one.flow.original))

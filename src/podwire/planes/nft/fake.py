@@ -60,39 +60,41 @@ class FakeKernel:
 
     def route(self, source: str, destination: str, protocol: str, port: int, *, local: bool, pods: str) -> Routed:
         """Chain ``dispatch``, then ``undefined`` without the service block. ``local``: the source is this node."""
-        l4 = f"{protocol.lower()} . {port}"
-        word = self._mark(t.FRONTENDS, f"{destination} . {l4}")
-        if not word and destination in self.maps.get(t.NODE_ADDRESSES, {}):
-            word = self._mark(t.NODEPORTS, l4)
+        f, l4 = t.family_of(destination), f"{protocol.lower()} . {port}"
+        word = self._mark(f.frontends, f"{destination} . {l4}")
+        if not word and destination in self.maps.get(f.node_addresses, {}):
+            word = self._mark(f.nodeports, l4)
         if not word:
-            return Routed("refuse" if destination in self.maps.get(t.CLUSTER_IPS, {}) else "pass")
+            return Routed("refuse" if destination in self.maps.get(f.cluster_ips, {}) else "pass")
         if word & t.RESTRICTED and not self._in_ranges(f"{destination} . {l4} . ", source):
             return Routed("drop")
         is_pod = ip_address(source) in ip_network(pods)
         if word & t.SHORTCUT and (is_pod or local):
-            word = self._mark(t.SHORTCUTS, t.word(word)) or word
+            word = self._mark(f.shortcuts, t.word(word)) or word
         masquerade = bool(word & t.MASQUERADE or (word & t.MASQUERADE_OTHERS and not is_pod))
-        return self._draw(word & 0xFFFFF, masquerade)
+        return self._draw(f, word & 0xFFFFF, masquerade)
 
-    def _draw(self, number: int, masquerade: bool) -> Routed:
-        of_class = self._mark(t.COUNTS, t.word(number))
+    def _draw(self, f: t.Family, number: int, masquerade: bool) -> Routed:
+        of_class = self._mark(f.counts, t.word(number))
         if of_class in (t.REFUSE, t.DROP):
             return Routed("refuse" if of_class == t.REFUSE else "drop")
         prefix, count = t.word(number), of_class & 0x7FFF
         slots = [f"0x{slot:x}" for slot in range(count)]
         if of_class >> 15:
-            slots = [self.maps[t.TICKETS][f"{prefix} . {slot}"] for slot in slots]
-        return Routed("nat", frozenset(self.maps[t.BACKENDS][f"{prefix} . {slot}"] for slot in slots), masquerade)
+            slots = [self.maps[f.tickets][f"{prefix} . {slot}"] for slot in slots]
+        return Routed("nat", frozenset(self.maps[f.backends][f"{prefix} . {slot}"] for slot in slots), masquerade)
 
     def _in_ranges(self, prefix: str, source: str) -> bool:
-        ranges = (key.removeprefix(prefix) for key in self.maps.get(t.SOURCE_RANGES, {}) if key.startswith(prefix))
+        known = self.maps.get(t.family_of(source).source_ranges, {})
+        ranges = (key.removeprefix(prefix) for key in known if key.startswith(prefix))
         return any(ip_address(source) in ip_network(block) for block in ranges)
 
     def decide(self, source: str, destination: str, protocol: str, port: int) -> Literal["allow", "deny"]:
         """Chain ``forward`` of the policy table for a new connection, after DNAT."""
-        if f"{source} . {destination}" in self.maps.get(t.OWN_PAIRS, {}):
+        f = t.family_of(source)
+        if f"{source} . {destination}" in self.maps.get(f.own_pairs, {}):
             return "allow"
-        ways = ((source, destination, t.ISOLATED_OUT, t.RULES_OUT), (destination, source, t.ISOLATED_IN, t.RULES_IN))
+        ways = ((source, destination, f.isolated_out, f.rules_out), (destination, source, f.isolated_in, f.rules_in))
         for subject, peer, isolated, rules in ways:
             word = self._look(subject, peer, rules, f"{protocol.lower()} . {port}") or self._mark(isolated, subject)
             if self._mark(isolated, subject) and word & t.DENY == t.DENY:
@@ -100,10 +102,11 @@ class FakeKernel:
         return "allow"
 
     def _look(self, subject: str, peer: str, rules: str, l4: str) -> int:
-        identity = self._mark(t.IDENTITY, peer) or self._in_spans(t.CIDR_IDENTITY, int(ip_address(peer)))
-        identity = self._mark(t.SELF_PAIRS, f"{subject} . {peer}") or identity
+        f = t.family_of(peer)
+        identity = self._mark(f.identity, peer) or self._in_spans(f.cidr_identity, int(ip_address(peer)))
+        identity = self._mark(f.self_pairs, f"{subject} . {peer}") or identity
         protocol, _, port = l4.partition(" . ")
-        port_class = self._in_spans(t.PORT_CLASS, int(port), prefix=f"{protocol} . ")
+        port_class = self._in_spans(f.port_class, int(port), prefix=f"{protocol} . ")
         prefix = f"{subject} . {t.word(identity)} . "
         return self._mark(rules, f"{prefix}0x{port_class:x}") or self._mark(rules, f"{prefix}0x0")
 
@@ -120,7 +123,7 @@ class FakeKernel:
 
 
 def _number(text: str) -> int:
-    return int(ip_address(text)) if "." in text else int(text)
+    return int(ip_address(text)) if "." in text or ":" in text else int(text)
 
 
 class FakeNft:

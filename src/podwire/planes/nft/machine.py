@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 
 from podwire.planes.nft import tables as t
-from podwire.planes.nft.rules import READY_COUNTS, format_class, format_ready_classes
+from podwire.planes.nft.rules import format_class, format_ready_classes, ready_classes
 
 LIMIT = 5_000
 """Elements in a transaction."""
@@ -86,9 +86,11 @@ class Steps(msgspec.Struct, frozen=True, gc=False):
     flows: tuple[t.UdpFlows, ...]
 
 
-_SETS = frozenset(
-    {t.MEMBERS, t.CLUSTER_IPS, t.HAIRPINS, t.SOURCE_RANGES, t.NODE_ADDRESSES, t.INSIDE, t.OWN_PODS, t.OWN_PAIRS}
+_SETS = t.maps(
+    "members", "cluster_ips", "hairpins", "source_ranges", "node_addresses", "inside", "own_pods", "own_pairs"
 )
+_ISOLATION = t.maps("isolated_in", "isolated_out", "own_pairs")
+_RULES = t.maps("rules_in", "rules_out")
 
 
 def _noun(name: str) -> str:
@@ -181,7 +183,7 @@ class Machine:
         """The kernel holds nothing of ours any more."""
         self.rules = ""
         self._ledgers = {"services": Ledger("services"), "policy": Ledger("policy")}
-        self._classes = {t.BackendClass(n) for n in range(1, READY_COUNTS + 1)}
+        self._classes = set()
         self._before = {}
         self._seen = {}
 
@@ -191,7 +193,8 @@ class Machine:
         if self.rules != tables.rules:
             self.reset()
             self.rules = tables.rules
-            preamble = _format_clean() + tables.rules + format_ready_classes()
+            self._classes = set().union(*map(ready_classes, tables.families))
+            preamble = format_close() + tables.rules + "".join(map(format_ready_classes, tables.families))
         self._before = {}
         policy = sorted(_ranked(self._put_all("policy", tables.policy, tables.policy_delta)), key=lambda pair: pair[0])
         services = list(self._put_all("services", tables.services, tables.services_delta))
@@ -243,13 +246,10 @@ class Machine:
         return "".join(format_class(c) for c in new)
 
 
-def _format_clean() -> str:
-    return "".join(f"add table ip {name}\ndelete table ip {name}\n" for name in (t.SVC, t.NP))
-
-
 def format_close() -> str:
-    """Commands that remove everything of ours."""
-    return _format_clean()
+    """Commands that remove everything of ours, whatever of it is there."""
+    names = [f"{family.nft} {table}" for family in t.FAMILIES for table in (t.SVC, t.NP)]
+    return "".join(f"add table {name}\ndelete table {name}\n" for name in names)
 
 
 def _size(changes: Iterable[Change]) -> int:
@@ -275,10 +275,10 @@ def _ranked(changes: Iterable[Change]) -> Iterator[tuple[int, Change]]:
 def _rank(map_name: str, edit: Edit) -> int:
     """0 isolate; 1 deny more or allow less; 2 say who is who; 3 allow more; 4 lift denials and isolation."""
     _, before, after = edit
-    if map_name in (t.ISOLATED_IN, t.ISOLATED_OUT, t.OWN_PAIRS):
+    if map_name in _ISOLATION:
         lifts = after is None or (_is_denial(before) and not _is_denial(after))
         return 4 if lifts else 0
-    if map_name not in (t.RULES_IN, t.RULES_OUT):
+    if map_name not in _RULES:
         return 2
     if after is None:
         return 4 if _is_denial(before) else 1
@@ -328,14 +328,18 @@ def _pack_services(changes: Iterable[Change]) -> Iterator[Transaction]:
     yield from _flushed(room)
 
 
-_GROWTH = (t.BACKENDS, t.TICKETS, t.MEMBERS, t.COUNTS, t.SHORTCUTS, t.SOURCE_RANGES)
+_GROWTH = {
+    getattr(family, name): rank
+    for rank, name in enumerate(("backends", "tickets", "members", "counts", "shortcuts", "source_ranges"))
+    for family in t.FAMILIES
+}
 
 
 def _by_growth(changes: Iterable[Change]) -> list[Change]:
     """Rule 3: endpoints added, then counts, then front ends; deletions in the reverse order at the end."""
     adds, deletes = [], []
     for change in changes:
-        rank = _GROWTH.index(change.map) if change.map in _GROWTH else len(_GROWTH)
+        rank = _GROWTH.get(change.map, len(_GROWTH))
         kept = tuple(e for e in change.edits if e[2] is not None)
         gone = tuple(e for e in change.edits if e[2] is None)
         if kept or change.flush:

@@ -112,7 +112,7 @@ def _configure(connection: socket.socket, attributes: bytes) -> None:
 
 
 def parse_log(data: bytes) -> Iterator[LoggedPacket]:
-    """Denied packets of one read; what is not ours or not IPv4 is left out."""
+    """Denied packets of one read; what is not ours or not IP is left out."""
     for kind, body in split_messages(data):
         found = _parse_logged(dict(split_attributes(body[4:]))) if kind == _LOG_PACKET else None
         if found is not None:

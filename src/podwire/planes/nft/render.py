@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from podwire.base import Cidr
 from podwire.plan import PolicyPlan, ServiceNode, ServicePlan
 from podwire.planes.nft.render_policy import PolicyRenderer
-from podwire.planes.nft.render_services import ServiceRenderer, is_ipv4
+from podwire.planes.nft.render_services import ServiceRenderer
 from podwire.planes.nft.rules import format_rules
-from podwire.planes.nft.tables import NftPlan, NodeTables
+from podwire.planes.nft.tables import FAMILIES, IP, Family, NftPlan, NodeTables
 
-_NOWHERE = "255.255.255.255"
+_NOWHERE = {4: "255.255.255.255", 6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}
 
 
 class Renderer:
@@ -21,25 +21,40 @@ class Renderer:
 
     def __init__(self) -> None:
         """Nothing rendered yet."""
-        self._services = ServiceRenderer()
-        self._policy = PolicyRenderer()
+        self._families: tuple[Family, ...] = ()
+        self._services = ServiceRenderer(())
+        self._policy = PolicyRenderer(())
 
     def render(self, plan: NftPlan) -> dict[str, NodeTables]:
         """The tables of every node of ``plan``, by node name."""
+        families = families_of(plan.services)
+        if families != self._families:  # other rules anyway: every node is loaded anew
+            self._families = families
+            self._services, self._policy = ServiceRenderer(families), PolicyRenderer(families)
         services = self._services.render(plan.services)
         policy = self._policy.render(plan.policy, plan.services.nodes)
         return {
             name: NodeTables(
                 node=name,
-                rules=_rules(plan.services, node),
+                rules="".join(_rules(family, plan.services, node) for family in families),
                 services=services[name][0],
                 policy=policy[name][0],
                 services_delta=services[name][1],
                 policy_delta=policy[name][1],
-                addresses=tuple(a for a in node.addresses if is_ipv4(a)),
+                addresses=node.addresses,
+                families=families,
             )
             for name, node in plan.services.nodes.items()
         }
+
+
+def families_of(plan: ServicePlan) -> tuple[Family, ...]:
+    """The families the cluster routes: those of its blocks and nodes. Without any, IPv4."""
+    cidrs = (*plan.cluster_cidrs, *plan.service_cidrs, *(c for n in plan.nodes.values() for c in n.pod_cidrs))
+    numbers = {c.family for c in cidrs}
+    addresses = [a for node in plan.nodes.values() for a in node.addresses]
+    found = tuple(f for f in FAMILIES if f.number in numbers or any(map(f.has, addresses)))
+    return found or (IP,)
 
 
 def render_node(services: ServicePlan, policy: PolicyPlan, node: str) -> NodeTables:
@@ -47,12 +62,14 @@ def render_node(services: ServicePlan, policy: PolicyPlan, node: str) -> NodeTab
     return Renderer().render(NftPlan(services, policy))[node]
 
 
-def _rules(plan: ServicePlan, node: ServiceNode) -> str:
-    own = next(filter(is_ipv4, node.addresses), "")
-    return format_rules(snat=own, pods=_blocks(plan.cluster_cidrs), services=_blocks(plan.service_cidrs))
+def _rules(family: Family, plan: ServicePlan, node: ServiceNode) -> str:
+    own = next(filter(family.has, node.addresses), "")
+    return format_rules(
+        family, snat=own, pods=_blocks(family, plan.cluster_cidrs), services=_blocks(family, plan.service_cidrs)
+    )
 
 
-def _blocks(cidrs: Sequence[Cidr]) -> str:
-    """An nft expression for the IPv4 blocks; without any, an address nobody has."""
-    texts = [str(c) for c in cidrs if c.family == 4] or [_NOWHERE]
+def _blocks(family: Family, cidrs: Sequence[Cidr]) -> str:
+    """An nft expression for the blocks of a family; without any, an address nobody has."""
+    texts = [str(c) for c in cidrs if c.family == family.number] or [_NOWHERE[family.number]]
     return texts[0] if len(texts) == 1 else "{ " + ", ".join(texts) + " }"

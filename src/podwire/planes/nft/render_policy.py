@@ -8,11 +8,13 @@ Rules:
 3. An entry of a direction that is not isolated is left out: nobody looks there.
 4. Interval maps (CIDR classes, port classes) are one unit each and replaced as a whole.
 
-The look-up order these elements feed is that of :func:`podwire.plan.decide_policy`. Only IPv4 is rendered.
+5. A pod's unit holds the elements of every family it has addresses of; identities and rules are the same in each.
+
+The look-up order these elements feed is that of :func:`podwire.plan.decide_policy`.
 """
 
-from collections.abc import Iterable, Mapping, Set
-from ipaddress import IPv4Address
+from collections.abc import Iterable, Mapping, Sequence, Set
+from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 
 import msgspec
@@ -25,9 +27,6 @@ from podwire.planes.nft import tables as t
 CIDRS_UNIT = "cidrs"
 PORTS_UNIT = "ports"
 _POD = "pod/"
-
-_RULES: dict[Direction, str] = {"ingress": t.RULES_IN, "egress": t.RULES_OUT}
-_ISOLATED: dict[Direction, str] = {"ingress": t.ISOLATED_IN, "egress": t.ISOLATED_OUT}
 
 _WORDS: dict[Action, int] = {"allow": t.ALLOW, "deny": t.DENY, "audit": t.AUDIT}
 
@@ -47,8 +46,9 @@ class _Known(msgspec.Struct, frozen=True, gc=False):
 class PolicyRenderer:
     """Renders policy plans one after another; remembers units that did not change."""
 
-    def __init__(self) -> None:
+    def __init__(self, families: tuple[t.Family, ...]) -> None:
         """Nothing rendered yet."""
+        self._families = families
         self._plan = _NOTHING
         self._actions: dict[int, str] = {}
         self._known: dict[str, _Known] = {}
@@ -70,7 +70,7 @@ class PolicyRenderer:
         pods = {plan.pods[key].uid: plan.pods[key] for key in changed}
         gone -= pods.keys()
         if before is _NOTHING or before.cidrs != plan.cidrs or before.ports != plan.ports:
-            self._tables = (render_cidrs(plan.cidrs), render_ports(plan.ports))
+            self._tables = (render_cidrs(plan.cidrs, self._families), render_ports(plan.ports, self._families))
         self._suffixes = {k: v for k, v in self._suffixes.items() if plan.rule_sets.get(k) is v[0]}
         for uid in gone:
             del self._known[uid]
@@ -115,22 +115,30 @@ class PolicyRenderer:
         return units
 
     def _render_pod(self, pod: PolicyPod, plan: PolicyPlan) -> _Known:
-        addresses = [a for a in pod.addresses if ":" not in a]
-        identity = {t.IDENTITY: {a: t.word(pod.identity) for a in addresses}} if addresses else {}
+        by_family = {f: own for f in self._families if (own := [a for a in pod.addresses if f.has(a)])}
+        identity = {f.identity: dict.fromkeys(own, t.word(pod.identity)) for f, own in by_family.items()}
         remote = t.Unit(identity)
-        rules = plan.rule_sets.get(pod.rule_set)
-        if not pod.isolated or not addresses:
+        if not pod.isolated or not by_family:
             return _Known(pod.node, remote, remote)
-        judged = any(key.peer == SELF for key in rules or ())
-        pairs, value = (t.SELF_PAIRS, t.word(SELF)) if judged else (t.OWN_PAIRS, "")
-        elements: dict[str, dict[str, str]] = {**identity, pairs: {f"{a} . {a}": value for a in addresses}}
-        suffixes = self._spell(pod.rule_set, rules or {})
+        elements: dict[str, dict[str, str]] = dict(identity)
+        for family, addresses in by_family.items():
+            elements |= self._render_subject(family, addresses, pod, plan.rule_sets.get(pod.rule_set, {}))
+        return _Known(pod.node, t.Unit(elements), remote)
+
+    def _render_subject(
+        self, family: t.Family, addresses: Sequence[str], pod: PolicyPod, rules: Mapping[RuleKey, int]
+    ) -> dict[str, dict[str, str]]:
+        judged = any(key.peer == SELF for key in rules)
+        pairs, value = (family.self_pairs, t.word(SELF)) if judged else (family.own_pairs, "")
+        elements = {pairs: {f"{a} . {a}": value for a in addresses}}
+        suffixes = self._spell(pod.rule_set, rules)
         for direction, number in pod.isolated.items():
-            elements[_ISOLATED[direction]] = dict.fromkeys(addresses, self._actions[number])
+            isolated, ruled = _maps(family, direction)
+            elements[isolated] = dict.fromkeys(addresses, self._actions[number])
             spelled = suffixes.get(direction, ())
             if spelled:
-                elements[_RULES[direction]] = {a + rest: value for a in addresses for rest, value in spelled}
-        return _Known(pod.node, t.Unit(elements), remote)
+                elements[ruled] = {a + rest: word for a in addresses for rest, word in spelled}
+        return elements
 
     def _spell(self, name: str, rules: Mapping[RuleKey, int]) -> _Suffixes:
         """The part of the rule keys that all pods of a rule set share."""
@@ -146,10 +154,19 @@ class PolicyRenderer:
         return suffixes
 
 
-def render_cidrs(cidrs: Mapping[Cidr, int]) -> t.Unit:
+def _maps(family: t.Family, direction: Direction) -> tuple[str, str]:
+    if direction == "ingress":
+        return family.isolated_in, family.rules_in
+    return family.isolated_out, family.rules_out
+
+
+def render_cidrs(cidrs: Mapping[Cidr, int], families: Iterable[t.Family]) -> t.Unit:
     """CIDR classes as disjoint intervals. Where blocks overlap the first one wins, as ``identity_of`` reads them."""
-    blocks = [(c.base, c.last, number) for c, number in cidrs.items() if c.family == 4]
-    return t.Unit({t.CIDR_IDENTITY: {_span(a, b): t.word(n) for a, b, n in split_spans(blocks)}})
+    elements = {}
+    for family in families:
+        blocks = [(c.base, c.last, number) for c, number in cidrs.items() if c.family == family.number]
+        elements[family.cidr_identity] = {_span(family, a, b): t.word(n) for a, b, n in split_spans(blocks)}
+    return t.Unit(elements)
 
 
 def split_spans(spans: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
@@ -174,19 +191,17 @@ def _uncovered(span: tuple[int, int, int], taken: list[tuple[int, int, int]]) ->
     return [*parts, (first, last, value)] if first <= last else parts
 
 
-def _span(first: int, last: int) -> str:
-    return str(IPv4Address(first)) if first == last else f"{IPv4Address(first)}-{IPv4Address(last)}"
+def _span(family: t.Family, first: int, last: int) -> str:
+    kind = IPv4Address if family.number == 4 else IPv6Address
+    return str(kind(first)) if first == last else f"{kind(first)}-{kind(last)}"
 
 
-def render_ports(ports: Iterable[PortClass]) -> t.Unit:
+def render_ports(ports: Iterable[PortClass], families: Iterable[t.Family]) -> t.Unit:
     """Port classes; they are disjoint by definition."""
-    return t.Unit(
-        {
-            t.PORT_CLASS: {
-                f"{p.protocol.lower()} . {p.first}-{p.last}"
-                if p.first != p.last
-                else f"{p.protocol.lower()} . {p.first}": t.word(p.number)
-                for p in ports
-            }
-        }
-    )
+    classes = {
+        f"{p.protocol.lower()} . {p.first}-{p.last}"
+        if p.first != p.last
+        else f"{p.protocol.lower()} . {p.first}": t.word(p.number)
+        for p in ports
+    }
+    return t.Unit({family.port_class: classes for family in families})

@@ -8,12 +8,14 @@ Rules:
 3. A sticky list is entered by ticket: a number of the endpoint itself. Affinity maps clients to tickets, so moving
    slots never sends a client elsewhere and nothing has to be cleaned when an endpoint goes.
 4. A unit without Local policy and without hints renders alike for every node, once.
+5. Each family is decided and spelled apart, among its own addresses; a unit holds the elements of all of them. A
+   family that the cluster does not route is left out.
 
-P numbers: ``docs/design/services.md``. Only IPv4 is rendered; other addresses of a unit are left out.
+P numbers: ``docs/design/services.md``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from ipaddress import IPv4Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import cast
 
 import msgspec
@@ -29,6 +31,7 @@ from podwire.plan import (
     ServicePort,
     decide_backends,
     node_port_addresses,
+    of_family,
 )
 from podwire.planes.nft import tables as t
 from podwire.planes.nft.numbers import Numbers
@@ -51,16 +54,23 @@ class _List(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListKey(msgspec.Struct, frozen=True, gc=False):
-    """Which list: of which unit, which flavour, as seen by which node (empty: by all)."""
+    """Which list: of which unit, which flavour, as seen by which node (empty: by all), of which family."""
 
     unit: str
     flavour: str
     node: str
+    family: int
 
 
-def is_ipv4(address: str) -> bool:
-    """Whether ``address`` (valid by construction) is of the family rendered here."""
-    return ":" not in address
+class _Spelling(msgspec.Struct, gc=False):
+    """A unit in the making: elements of all its families, and the classes its lists need."""
+
+    elements: dict[str, dict[str, str]]
+    classes: set[t.BackendClass]
+
+    def of(self, map_name: str) -> dict[str, str]:
+        """The elements of one map, to add to."""
+        return self.elements.setdefault(map_name, {})
 
 
 def assign_slots(before: Slots, wanted: Sequence[Endpoint]) -> Slots:
@@ -79,8 +89,9 @@ def assign_slots(before: Slots, wanted: Sequence[Endpoint]) -> Slots:
 class ServiceRenderer:
     """Renders Service plans one after another; remembers slots, and units that did not change."""
 
-    def __init__(self) -> None:
+    def __init__(self, families: tuple[t.Family, ...]) -> None:
         """Nothing rendered yet."""
+        self._families = families
         self._numbers = Numbers()
         self._assigned: Mapping[str, int] = {}
         self._keys: set[str] = set()
@@ -111,7 +122,7 @@ class ServiceRenderer:
         if nodes_changed:
             self._slots = {key: slots for key, slots in self._slots.items() if not key.node or key.node in plan.nodes}
             for name, node in plan.nodes.items():
-                units[name][NODES_UNIT] = render_nodes(plan, node)
+                units[name][NODES_UNIT] = render_nodes(plan, node, self._families)
         touched = tuple(sorted(gone | changed | ({NODES_UNIT} if nodes_changed else set())))
         before, self._units = self._units, units
         self._ports, self._nodes, self._proxy = plan.ports, plan.nodes, plan.proxy
@@ -153,23 +164,29 @@ class ServiceRenderer:
             by_key[port.key] = shared
 
     def _render_unit(self, port: ServicePort, node: str, zone: str) -> t.Unit:
-        decided = decide_backends(port, node=node, zone=zone, scope="shortcut")
-        lists = [self._list(port, decided, flavour="", node=node)]
-        if _has_local_list(port):
-            scope: Scope = "internal" if port.internal_local else "external"
-            decided = decide_backends(port, node=node, zone=zone, scope=scope)
-            lists.append(self._list(port, decided, flavour="local", node=node))
-        return render_unit(port, lists)
+        spelling = _Spelling({}, set())
+        for family in self._families:
+            own = of_family(port, family.number)
+            if not own.cluster_ips:  # a Service is of the families its cluster IPs are of, NodePorts too
+                continue
+            decided = decide_backends(own, node=node, zone=zone, scope="shortcut")
+            lists = [self._list(own, decided, ListKey(port.key, "", node, family.number))]
+            if _has_local_list(own):
+                scope: Scope = "internal" if own.internal_local else "external"
+                decided = decide_backends(own, node=node, zone=zone, scope=scope)
+                lists.append(self._list(own, decided, ListKey(port.key, "local", node, family.number)))
+            render_unit(family, own, lists, into=spelling)
+        udp = _udp_flows(port) if port.protocol == "UDP" else None
+        return t.Unit(spelling.elements, tuple(sorted(spelling.classes)), udp)
 
-    def _list(self, port: ServicePort, decided: Backends, *, flavour: str, node: str) -> _List:
-        key = ListKey(port.key, flavour, node)
-        endpoints = [e for e in decided.endpoints if is_ipv4(e.address)]
-        slots = assign_slots(self._slots.get(key, ()), endpoints)
+    def _list(self, port: ServicePort, decided: Backends, key: ListKey) -> _List:
+        slots = assign_slots(self._slots.get(key, ()), decided.endpoints)
         self._slots[key] = slots
-        number = self._assigned[_local_key(port.key) if flavour else port.key]
+        number = self._assigned[_local_key(port.key) if key.flavour else port.key]
         if not slots:
             return _List(number, slots, None, t.DROP if decided.none == "drop" else t.REFUSE)
-        backend_class = t.BackendClass(len(slots), port.affinity_seconds)
+        family = t.IP.nft if key.family == 4 else t.IP6.nft
+        backend_class = t.BackendClass(len(slots), port.affinity_seconds, family)
         return _List(number, slots, backend_class, backend_class.number)
 
 
@@ -178,64 +195,62 @@ def depends_on_node(port: ServicePort) -> bool:
     return port.internal_local or port.external_local or any(e.for_zones or e.for_nodes for e in port.endpoints)
 
 
-def render_unit(port: ServicePort, lists: Sequence[_List]) -> t.Unit:
-    """Elements of one Service port: its cluster list first, then its local list if it has one."""
-    elements: dict[str, dict[str, str]] = {}
+def render_unit(family: t.Family, port: ServicePort, lists: Sequence[_List], *, into: _Spelling) -> None:
+    """Elements of one Service port of one family: its cluster list first, then its local list if it has one."""
     for part in lists:
-        _render_list(part, port.affinity_seconds, elements)
-    _render_internal(port, lists, elements)
-    _render_external(port, lists, elements)
+        _render_list(family, part, port.affinity_seconds, into)
+    _render_internal(family, port, lists, into)
+    _render_external(family, port, lists, into)
     hairpins = {f"{e.address} . {e.address}": "" for part in lists for e in part.slots}
     if hairpins:
-        elements[t.HAIRPINS] = hairpins
-    classes = tuple(sorted({part.backend_class for part in lists if part.backend_class is not None}))
-    return t.Unit(elements, classes, _udp_flows(port) if port.protocol == "UDP" else None)
+        into.of(family.hairpins).update(hairpins)
+    into.classes.update(part.backend_class for part in lists if part.backend_class is not None)
 
 
-def _render_list(part: _List, affinity_seconds: int, elements: dict[str, dict[str, str]]) -> None:
+def _render_list(family: t.Family, part: _List, affinity_seconds: int, into: _Spelling) -> None:
     number = t.word(part.number)
-    elements.setdefault(t.COUNTS, {})[number] = t.word(part.class_number)
+    into.of(family.counts)[number] = t.word(part.class_number)
     if not part.slots:
         return
-    backends = elements.setdefault(t.BACKENDS, {})
+    backends = into.of(family.backends)
     if not affinity_seconds:
         backends.update((f"{number} . 0x{i:x}", f"{e.address} . {e.port}") for i, e in enumerate(part.slots))
         return
     tickets = assign_numbers([_ticket_key(e) for e in part.slots], bits=31)
     for slot, endpoint in enumerate(part.slots):
         ticket = t.word(tickets[_ticket_key(endpoint)])
-        elements.setdefault(t.TICKETS, {})[f"{number} . 0x{slot:x}"] = ticket
-        elements.setdefault(t.MEMBERS, {})[f"{number} . {ticket}"] = ""
+        into.of(family.tickets)[f"{number} . 0x{slot:x}"] = ticket
+        into.of(family.members)[f"{number} . {ticket}"] = ""
         backends[f"{number} . {ticket}"] = f"{endpoint.address} . {endpoint.port}"
 
 
-def _render_internal(port: ServicePort, lists: Sequence[_List], elements: dict[str, dict[str, str]]) -> None:
+def _render_internal(family: t.Family, port: ServicePort, lists: Sequence[_List], into: _Spelling) -> None:
     chosen = lists[-1] if port.internal_local else lists[0]
     value = t.word(chosen.number | t.MASQUERADE_OTHERS)
     protocol = port.protocol.lower()
-    for address in filter(is_ipv4, port.cluster_ips):
-        elements.setdefault(t.FRONTENDS, {})[f"{address} . {protocol} . {port.port}"] = value
-        elements.setdefault(t.CLUSTER_IPS, {})[address] = ""
+    for address in port.cluster_ips:
+        into.of(family.frontends)[f"{address} . {protocol} . {port.port}"] = value
+        into.of(family.cluster_ips)[address] = ""
 
 
-def _render_external(port: ServicePort, lists: Sequence[_List], elements: dict[str, dict[str, str]]) -> None:
+def _render_external(family: t.Family, port: ServicePort, lists: Sequence[_List], into: _Spelling) -> None:
     protocol = port.protocol.lower()
     word, restricted = _external_word(port, lists), _is_restricted(port)
     words = set()
-    for address in filter(is_ipv4, (*port.load_balancer_ips, *port.external_ips)):
+    for address in (*port.load_balancer_ips, *port.external_ips):
         flags = t.RESTRICTED if restricted and address in port.load_balancer_ips else 0
-        elements.setdefault(t.FRONTENDS, {})[f"{address} . {protocol} . {port.port}"] = t.word(word | flags)
+        into.of(family.frontends)[f"{address} . {protocol} . {port.port}"] = t.word(word | flags)
         words.add(word | flags)
         if address in port.load_balancer_ips:  # its other ports are refused, or they would circle between node and host
-            elements.setdefault(t.CLUSTER_IPS, {})[address] = ""
+            into.of(family.cluster_ips)[address] = ""
         if flags:
-            _render_ranges(port, address, elements)
+            _render_ranges(family, port, address, into)
     if port.node_port:
-        elements[t.NODEPORTS] = {f"{protocol} . {port.node_port}": t.word(word)}
+        into.of(family.nodeports)[f"{protocol} . {port.node_port}"] = t.word(word)
         words.add(word)
     if port.external_local and words:
         inside = t.word(lists[0].number | t.MASQUERADE_OTHERS)
-        elements[t.SHORTCUTS] = {t.word(w): inside for w in words}
+        into.of(family.shortcuts).update((t.word(w), inside) for w in words)
 
 
 def _external_word(port: ServicePort, lists: Sequence[_List]) -> int:
@@ -250,41 +265,39 @@ def _is_restricted(port: ServicePort) -> bool:
     return bool(port.source_ranges) and all(r.length for r in port.source_ranges)
 
 
-def _render_ranges(port: ServicePort, address: str, elements: dict[str, dict[str, str]]) -> None:
-    ranges = _collapse(port.source_ranges)
+def _render_ranges(family: t.Family, port: ServicePort, address: str, into: _Spelling) -> None:
+    ranges = _collapse(family, port.source_ranges)
     prefix = f"{address} . {port.protocol.lower()} . {port.port}"
-    elements.setdefault(t.SOURCE_RANGES, {}).update((f"{prefix} . {r}", "") for r in ranges)
+    into.of(family.source_ranges).update((f"{prefix} . {r}", "") for r in ranges)
 
 
 def _udp_flows(port: ServicePort) -> t.UdpFlows:
     virtual = (*port.cluster_ips, *port.load_balancer_ips, *port.external_ips)
     return t.UdpFlows(
-        targets=frozenset((a, port.port) for a in virtual if is_ipv4(a)),
+        targets=frozenset((a, port.port) for a in virtual),
         node_port=port.node_port,
         keep=frozenset((e.address, e.port) for e in port.endpoints if e.ready or e.serving),
     )
 
 
-def render_nodes(plan: ServicePlan, node: ServiceNode) -> t.Unit:
+def render_nodes(plan: ServicePlan, node: ServiceNode, families: Iterable[t.Family]) -> t.Unit:
     """This node's addresses, and the blocks towards which a pod keeps its source (P19)."""
-    nodes = [Cidr.parse(a) for n in plan.nodes.values() for a in n.addresses if is_ipv4(a)]
+    elements: dict[str, dict[str, str]] = {}
+    nodes = [Cidr.parse(a) for n in plan.nodes.values() for a in n.addresses]
     pods = [c for n in plan.nodes.values() for c in n.pod_cidrs]
     blocks = [*plan.cluster_cidrs, *plan.service_cidrs, *pods, *nodes]
-    inside = _collapse(blocks)
-    # Without blocks of its own every pod counts as its own: rule 6 of the rules then never applies.
-    own = _collapse(node.pod_cidrs or plan.cluster_cidrs)
-    return t.Unit(
-        {
-            t.NODE_ADDRESSES: {a: "" for a in node_port_addresses(plan, node) if is_ipv4(a)},
-            t.INSIDE: {str(block): "" for block in inside},
-            t.OWN_PODS: {str(block): "" for block in own},
-        }
-    )
+    for family in families:
+        own = [c for c in node.pod_cidrs if c.family == family.number]
+        elements[family.node_addresses] = {a: "" for a in node_port_addresses(plan, node) if family.has(a)}
+        elements[family.inside] = {str(block): "" for block in _collapse(family, blocks)}
+        # Without blocks of its own every pod counts as its own: rule 6 of the rules then never applies.
+        elements[family.own_pods] = {str(block): "" for block in _collapse(family, own or plan.cluster_cidrs)}
+    return t.Unit(elements)
 
 
-def _collapse(blocks: Iterable[Cidr]) -> Iterable[IPv4Network]:
-    """Disjoint blocks that cover the same IPv4 addresses."""
-    return collapse_addresses(cast(IPv4Network, b.network) for b in blocks if b.family == 4)
+def _collapse(family: t.Family, blocks: Iterable[Cidr]) -> Iterable[IPv4Network | IPv6Network]:
+    """Disjoint blocks that cover the same addresses of a family."""
+    return collapse_addresses(cast(IPv4Network, b.network) for b in blocks if b.family == family.number)
 
 
 def _ticket_key(endpoint: Endpoint) -> str:

@@ -1,4 +1,4 @@
-"""The constant rule text of a node: two tables, few chains, no rule for any Service, endpoint, pod or policy.
+"""The constant rule text of a node: two tables a family, few chains, no rule for a Service, endpoint, pod or policy.
 
 Rules:
 
@@ -16,15 +16,15 @@ Layout and packet paths: ``docs/design/services.md``, ``docs/design/policy.md``;
 ``reject`` works in nat chains: ``docs/lab/2026-11-24-nft-mark-layout.md``.
 """
 
-from podwire.planes.nft.tables import BackendClass
+from podwire.planes.nft.tables import SVC, BackendClass, Family
 
 READY_COUNTS = 64
 """lb1 to lb64 exist from the start: a new chain makes the kernel validate the whole table again."""
 
 _SERVICES = """\
-table ip podwire-svc {
+table $IP podwire-svc {
   map frontends {        # virtual address . protocol . port -> flags, list
-    type ipv4_addr . inet_proto . inet_service : mark
+    type $ADDR . inet_proto . inet_service : mark
   }
   map nodeports {        # protocol . node port -> flags, list
     type inet_proto . inet_service : mark
@@ -39,7 +39,7 @@ table ip podwire-svc {
     type mark : verdict
   }
   map backends {         # list . slot or ticket -> endpoint
-    type mark . mark : ipv4_addr . inet_service
+    type mark . mark : $ADDR . inet_service
   }
   map tickets {          # sticky list . slot -> ticket
     type mark . mark : mark
@@ -47,30 +47,30 @@ table ip podwire-svc {
   set members {          # sticky list . ticket
     type mark . mark
   }
-  map affinity {         # client . sticky list -> ticket
-    type ipv4_addr . mark : mark
+  map affinity {         # client (or its hash) . sticky list -> ticket
+    type $CLIENT . mark : mark
     flags dynamic,timeout
     size 65535
   }
   set cluster-ips {
-    type ipv4_addr
+    type $ADDR
   }
   set node-addresses {   # of this node
-    type ipv4_addr
+    type $ADDR
   }
   set hairpins {         # endpoint . the same endpoint (P2)
-    type ipv4_addr . ipv4_addr
+    type $ADDR . $ADDR
   }
   set source-ranges {    # load balancer address . protocol . port . allowed source (P12)
-    type ipv4_addr . inet_proto . inet_service . ipv4_addr
+    type $ADDR . inet_proto . inet_service . $ADDR
     flags interval
   }
   set inside {           # pods, Services, nodes: a pod keeps its source towards these (P19)
-    type ipv4_addr
+    type $ADDR
     flags interval
   }
   set own-pods {         # pod blocks of this node
-    type ipv4_addr
+    type $ADDR
     flags interval
   }
   chain refuse {
@@ -78,25 +78,25 @@ table ip podwire-svc {
     reject
   }
   chain shortcut {
-    ip saddr $PODS meta mark set meta mark map @shortcuts return
+    $IP saddr $PODS meta mark set meta mark map @shortcuts return
     fib saddr type local meta mark set meta mark map @shortcuts
   }
   chain dispatch {
     meta mark set 0
-    meta mark set ip daddr . meta l4proto . th dport map @frontends
-    meta mark 0 ip daddr @node-addresses meta mark set meta l4proto . th dport map @nodeports
+    meta mark set $IP daddr . meta l4proto . th dport map @frontends
+    meta mark 0 $IP daddr @node-addresses meta mark set meta l4proto . th dport map @nodeports
     meta mark 0 return
-    meta mark and 0x10000000 != 0 ip daddr . meta l4proto . th dport . ip saddr != @source-ranges drop
+    meta mark and 0x10000000 != 0 $IP daddr . meta l4proto . th dport . $IP saddr != @source-ranges drop
     meta mark and 0x20000000 != 0 jump shortcut
     meta mark and 0x80000000 != 0 ct label set 1
-    meta mark and 0x40000000 != 0 ip saddr != $PODS ct label set 1
+    meta mark and 0x40000000 != 0 $IP saddr != $PODS ct label set 1
     meta mark set meta mark and 0x000fffff
     ct mark set meta mark map @counts
     ct mark vmap @classes
   }
   chain undefined {      # P4
-    ip daddr @cluster-ips goto refuse
-    ip daddr $SERVICES drop
+    $IP daddr @cluster-ips goto refuse
+    $IP daddr $SERVICES drop
   }
   chain nat-pre {
     type nat hook prerouting priority dstnat; policy accept;
@@ -110,10 +110,10 @@ table ip podwire-svc {
   }
   chain nat-post {
     type nat hook postrouting priority srcnat; policy accept;
-    ct status dnat ip saddr . ip daddr @hairpins $SNAT
+    ct status dnat $IP saddr . $IP daddr @hairpins $SNAT
     ct label 1 $SNAT
-    ct status dnat ip saddr $PODS ip saddr != @own-pods ip daddr != @own-pods $SNAT
-    ip saddr $PODS ip daddr != @inside $SNAT
+    ct status dnat $IP saddr $PODS $IP saddr != @own-pods $IP daddr != @own-pods $SNAT
+    $IP saddr $PODS $IP daddr != @inside $SNAT
   }
   chain invalid {        # P17
     type filter hook forward priority filter; policy accept;
@@ -123,12 +123,12 @@ table ip podwire-svc {
 """
 
 _POLICY_HEAD = """\
-table ip podwire-np {
+table $IP podwire-np {
   map identity {         # pod address -> identity
-    type ipv4_addr : mark
+    type $ADDR : mark
   }
   map cidr-identity {    # disjoint blocks of all ipBlocks -> identity
-    type ipv4_addr : mark
+    type $ADDR : mark
     flags interval
   }
   map port-class {       # protocol . ports -> class
@@ -136,22 +136,22 @@ table ip podwire-np {
     flags interval
   }
   map rules-out {        # local pod . peer identity . port class (0 any) -> decision
-    type ipv4_addr . mark . mark : mark
+    type $ADDR . mark . mark : mark
   }
   map rules-in {
-    type ipv4_addr . mark . mark : mark
+    type $ADDR . mark . mark : mark
   }
   map isolated-out {     # local pod -> default decision
-    type ipv4_addr : mark
+    type $ADDR : mark
   }
   map isolated-in {
-    type ipv4_addr : mark
+    type $ADDR : mark
   }
   set own-pairs {        # local pod . itself (N16)
-    type ipv4_addr . ipv4_addr
+    type $ADDR . $ADDR
   }
   map self-pairs {       # local pod . itself -> identity of itself, under a ClusterNetworkPolicy (C7)
-    type ipv4_addr . ipv4_addr : mark
+    type $ADDR . $ADDR : mark
   }
 """
 
@@ -162,18 +162,18 @@ _LOOK = """\
   }
   chain look-$WAY {
     meta mark set 0
-    meta mark set ip $SUBJECT map @isolated-$WAY
+    meta mark set $IP $SUBJECT map @isolated-$WAY
     meta mark 0 return
     ct mark set 0
-    ct mark set ip $PEER map @cidr-identity
-    ct mark set ip $PEER map @identity
-    ct mark set ip saddr . ip daddr map @self-pairs
+    ct mark set $IP $PEER map @cidr-identity
+    ct mark set $IP $PEER map @identity
+    ct mark set $IP saddr . $IP daddr map @self-pairs
     meta mark set 0
     meta l4proto { tcp, udp, sctp } meta mark set meta l4proto . th dport map @port-class
-    meta mark set ip $SUBJECT . ct mark . meta mark map @rules-$WAY
+    meta mark set $IP $SUBJECT . ct mark . meta mark map @rules-$WAY
     meta mark and 0x80000000 == 0 meta mark set 0
-    meta mark and 0x80000000 == 0 meta mark set ip $SUBJECT . ct mark . meta mark map @rules-$WAY
-    meta mark and 0x80000000 == 0 meta mark set ip $SUBJECT map @isolated-$WAY
+    meta mark and 0x80000000 == 0 meta mark set $IP $SUBJECT . ct mark . meta mark map @rules-$WAY
+    meta mark and 0x80000000 == 0 meta mark set $IP $SUBJECT map @isolated-$WAY
     meta mark and 0x70000000 == 0x20000000 goto denied-$WAY
     ct mark set meta mark and 0x000fffff
   }
@@ -186,9 +186,9 @@ _POLICY_TAIL = """\
   }
   chain forward {        # after DNAT, before SNAT; a node's own traffic does not pass here (N17)
     type filter hook forward priority 10; policy accept;
-    ct label 2 goto cut
+$FREE    ct label 2 goto cut
     ct state established,related accept
-    ip saddr . ip daddr @own-pairs accept
+    $IP saddr . $IP daddr @own-pairs accept
     jump look-out
     jump look-in
   }
@@ -196,46 +196,80 @@ _POLICY_TAIL = """\
 """
 
 
-def format_rules(*, snat: str, pods: str, services: str) -> str:
-    """The rule text of one node.
+_CLIENT = {"ip": "ip saddr", "ip6": "jhash ip6 saddr mod 0xffffffff seed 0x1"}
+"""How ``affinity`` spells a client: nft 1.0.6 gives the key of a map that rules write to 16 bytes and corrupts what is
+longer (``docs/lab/2026-11-28-nft-ip6.md``). Two IPv6 clients of one hash share an endpoint, which harms neither."""
+
+_FREE = {
+    4: "",
+    6: "    icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept\n",
+}
+"""Without neighbour discovery there is no IPv6, as there is no IPv4 without ARP: never a matter of policy."""
+
+
+def format_rules(family: Family, *, snat: str, pods: str, services: str) -> str:
+    """The rule text of one family on one node.
 
     ``snat`` is the node's address, or empty while it has none: then masquerade chooses, which is wrong only for
     hairpins. ``pods`` and ``services`` are nft expressions for the cluster's blocks (``10.0.0.0/8`` or ``{ ... }``).
     """
-    services_text = _SERVICES.replace("$SNAT", f"snat to {snat}" if snat else "masquerade")
-    services_text = services_text.replace("$PODS", pods).replace("$SERVICES", services)
     look_out = _LOOK.replace("$WAY", "out").replace("$SUBJECT", "saddr").replace("$PEER", "daddr")
     look_in = _LOOK.replace("$WAY", "in").replace("$SUBJECT", "daddr").replace("$PEER", "saddr")
-    return services_text + _POLICY_HEAD + look_out + look_in + _POLICY_TAIL
+    text = _SERVICES + _POLICY_HEAD + look_out + look_in + _POLICY_TAIL
+    words = {
+        "$SNAT": f"snat to {snat}" if snat else "masquerade",
+        "$PODS": pods,
+        "$SERVICES": services,
+        "$IP": family.nft,
+        "$ADDR": f"ipv{family.number}_addr",
+        "$CLIENT": "ipv4_addr" if family.number == 4 else "mark",
+        "$FREE": _FREE[family.number],
+    }
+    for name, word in words.items():
+        text = text.replace(name, word)
+    return text
 
 
-def format_ready_classes() -> str:
-    """The chains that exist from the start, and the two verdicts without one."""
-    chains = "".join(format_class(BackendClass(n)) for n in range(1, READY_COUNTS + 1))
-    return chains + "add element ip podwire-svc classes { 0xffffffff : goto refuse, 0xfffffffe : drop }\n"
+def ready_classes(family: Family) -> set[BackendClass]:
+    """The classes that exist from the start."""
+    return {BackendClass(count, family=family.nft) for count in range(1, READY_COUNTS + 1)}
+
+
+def format_ready_classes(family: Family) -> str:
+    """Their chains, and the two verdicts without one."""
+    chains = "".join(format_class(wanted) for wanted in sorted(ready_classes(family)))
+    return chains + f"add element {family.classes} {{ 0xffffffff : goto refuse, 0xfffffffe : drop }}\n"
+
+
+_ASK = {
+    "ip": ("ct mark set 0", "ct mark set ip saddr . meta mark map @affinity"),
+    "ip6": (f"ct mark set {_CLIENT['ip6']}", "ct mark set ct mark . meta mark map @affinity"),
+}
+"""A miss leaves 0 or the client's hash: neither is a ticket anybody holds, or it is as good as a draw."""
 
 
 def format_class(wanted: BackendClass) -> str:
     """Commands that add the chain of one class and its entry in ``classes``."""
-    name = wanted.chain
-    to_backend = "meta l4proto { tcp, udp, sctp } dnat ip addr . port to meta mark . ct mark map @backends"
+    name, table = wanted.chain, f"{wanted.family} {SVC}"
+    to_backend = (
+        f"meta l4proto {{ tcp, udp, sctp }} dnat {wanted.family} addr . port to meta mark . ct mark map @backends"
+    )
     draw = f"ct mark set numgen random mod {wanted.count}"
     if not wanted.affinity_seconds:
         chains: dict[str, tuple[str, ...]] = {name: (draw, to_backend)}
     else:
-        pick = f"pick-{name}"
+        pick, client = f"pick-{name}", f"{_CLIENT[wanted.family]} . meta mark timeout {wanted.affinity_seconds}s"
         chains = {
             pick: (draw, "ct mark set meta mark . ct mark map @tickets"),
             name: (
-                "ct mark set 0",
-                "ct mark set ip saddr . meta mark map @affinity",
+                *_ASK[wanted.family],
                 # A ticket nobody holds any more, or none yet: draw anew (P11: a gone endpoint loses its clients).
                 f"meta mark . ct mark != @members jump {pick}",
-                f"update @affinity {{ ip saddr . meta mark timeout {wanted.affinity_seconds}s : ct mark }}",
+                f"update @affinity {{ {client} : ct mark }}",
                 to_backend,
             ),
         }
-    lines = [f"add chain ip podwire-svc {chain}" for chain in chains]
-    lines += [f"add rule ip podwire-svc {chain} {rule}" for chain, rules in chains.items() for rule in rules]
-    lines.append(f"add element ip podwire-svc classes {{ 0x{wanted.number:08x} : goto {name} }}")
+    lines = [f"add chain {table} {chain}" for chain in chains]
+    lines += [f"add rule {table} {chain} {rule}" for chain, rules in chains.items() for rule in rules]
+    lines.append(f"add element {table} classes {{ 0x{wanted.number:08x} : goto {name} }}")
     return "\n".join(lines) + "\n"

@@ -5,7 +5,8 @@ Rules:
 1. A :class:`Unit` holds the elements one plan unit contributes. An unchanged plan unit renders to the *same* Unit
    object, so comparing two instants costs an identity check a unit.
 2. Keys and values are nft text (``10.96.0.1 . tcp . 80``); a set's elements have the empty value.
-3. A map is named as nft names it: ``ip podwire-svc frontends``.
+3. A map is named as nft names it: ``ip6 podwire-svc frontends``; a :class:`Family` holds all names of one family. A
+   unit holds elements of every family it has addresses of; list numbers are the same in both.
 4. Several units may claim one element of a :data:`SHARED` map (two ports of one cluster IP); elements of all other
    maps carry the unit's own number, so nobody else can.
 
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from podwire.plan import PolicyPlan, ServicePlan
+from podwire.plan import PolicyPlan, ServicePlan, is_family
 
 Elements = Mapping[str, Mapping[str, str]]
 """Map name to key to value."""
@@ -24,38 +25,79 @@ Elements = Mapping[str, Mapping[str, str]]
 SVC = "podwire-svc"
 NP = "podwire-np"
 
-FRONTENDS = f"ip {SVC} frontends"
-NODEPORTS = f"ip {SVC} nodeports"
-SHORTCUTS = f"ip {SVC} shortcuts"
-COUNTS = f"ip {SVC} counts"
-BACKENDS = f"ip {SVC} backends"
-TICKETS = f"ip {SVC} tickets"
-MEMBERS = f"ip {SVC} members"
-CLASSES = f"ip {SVC} classes"
-CLUSTER_IPS = f"ip {SVC} cluster-ips"
-HAIRPINS = f"ip {SVC} hairpins"
-SOURCE_RANGES = f"ip {SVC} source-ranges"
-NODE_ADDRESSES = f"ip {SVC} node-addresses"
-INSIDE = f"ip {SVC} inside"
-OWN_PODS = f"ip {SVC} own-pods"
 
-IDENTITY = f"ip {NP} identity"
-CIDR_IDENTITY = f"ip {NP} cidr-identity"
-PORT_CLASS = f"ip {NP} port-class"
-RULES_IN = f"ip {NP} rules-in"
-RULES_OUT = f"ip {NP} rules-out"
-ISOLATED_IN = f"ip {NP} isolated-in"
-ISOLATED_OUT = f"ip {NP} isolated-out"
-OWN_PAIRS = f"ip {NP} own-pairs"
-SELF_PAIRS = f"ip {NP} self-pairs"
+class Family(msgspec.Struct, frozen=True, gc=False):
+    """One address family: how nft spells it, and the full names of its maps and sets."""
 
-SHARED = frozenset({
-    FRONTENDS, NODEPORTS, CLUSTER_IPS, HAIRPINS, SOURCE_RANGES,
-    IDENTITY, RULES_IN, RULES_OUT, ISOLATED_IN, ISOLATED_OUT, OWN_PAIRS, SELF_PAIRS,
-})  # fmt: skip
+    number: int
+    nft: str
+    frontends: str
+    nodeports: str
+    shortcuts: str
+    counts: str
+    backends: str
+    tickets: str
+    members: str
+    classes: str
+    cluster_ips: str
+    hairpins: str
+    source_ranges: str
+    node_addresses: str
+    inside: str
+    own_pods: str
+    identity: str
+    cidr_identity: str
+    port_class: str
+    rules_in: str
+    rules_out: str
+    isolated_in: str
+    isolated_out: str
+    own_pairs: str
+    self_pairs: str
+
+    def has(self, address: str) -> bool:
+        """Whether ``address`` (valid by construction) is of this family."""
+        return is_family(address, self.number)
+
+
+_SVC_MAPS = (
+    "frontends", "nodeports", "shortcuts", "counts", "backends", "tickets", "members", "classes", "cluster_ips",
+    "hairpins", "source_ranges", "node_addresses", "inside", "own_pods",
+)  # fmt: skip
+_NP_MAPS = (
+    "identity", "cidr_identity", "port_class", "rules_in", "rules_out", "isolated_in", "isolated_out", "own_pairs",
+    "self_pairs",
+)  # fmt: skip
+
+
+def _family(number: int, nft: str) -> Family:
+    names = {name: f"{nft} {SVC} {name.replace('_', '-')}" for name in _SVC_MAPS}
+    names |= {name: f"{nft} {NP} {name.replace('_', '-')}" for name in _NP_MAPS}
+    return Family(number, nft, **names)
+
+
+IP = _family(4, "ip")
+IP6 = _family(6, "ip6")
+FAMILIES = (IP, IP6)
+
+
+def family_of(address: str) -> Family:
+    """The family of an address."""
+    return IP6 if ":" in address else IP
+
+
+def maps(*names: str) -> frozenset[str]:
+    """The full names of these maps (as attributes of :class:`Family`) in both families."""
+    return frozenset(getattr(family, name) for family in FAMILIES for name in names)
+
+
+SHARED = maps(
+    "frontends", "nodeports", "cluster_ips", "hairpins", "source_ranges", "identity", "rules_in", "rules_out",
+    "isolated_in", "isolated_out", "own_pairs", "self_pairs",
+)  # fmt: skip
 """Maps whose elements several units may claim; the least unit name wins."""
 
-WHOLE = frozenset({CIDR_IDENTITY, PORT_CLASS, INSIDE, OWN_PODS, NODE_ADDRESSES})
+WHOLE = maps("cidr_identity", "port_class", "inside", "own_pods", "node_addresses")
 """Maps written by one unit and replaced as a whole: nft reads interval maps back on each change anyway."""
 
 REFUSE = 0xFFFFFFFF
@@ -78,10 +120,12 @@ AUDIT = 0xC0000000
 
 
 class BackendClass(msgspec.Struct, frozen=True, order=True, gc=False):
-    """How a list is chosen from: ``count`` endpoints, sticky for ``affinity_seconds`` when that is not 0."""
+    """How a list is chosen from: ``count`` endpoints, sticky for ``affinity_seconds`` when that is not 0. ``family``
+    is that of the table the chain lives in."""
 
     count: int
     affinity_seconds: int = 0
+    family: str = "ip"
 
     @property
     def number(self) -> int:
@@ -122,13 +166,15 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
 
 
 class NodeTables(msgspec.Struct, frozen=True, gc=False):
-    """Everything of one node. ``rules`` is the constant rule text: another text means loading everything anew."""
+    """Everything of one node. ``rules`` is the constant rule text, of ``families`` only: another text means loading
+    everything anew."""
 
     node: str
     rules: str
     services: Mapping[str, Unit]
     policy: Mapping[str, Unit]
     addresses: tuple[str, ...] = ()
+    families: tuple[Family, ...] = (IP,)
     services_delta: Delta | None = None
     policy_delta: Delta | None = None
 

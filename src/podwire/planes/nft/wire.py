@@ -13,11 +13,13 @@ NETLINK_NETFILTER = 12
 REQUEST, ACK, DUMP = 1, 4, 0x300
 ERROR, DONE = 2, 3
 
-PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 132: "SCTP"}
+PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
 
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
-_V4_SRC, _V4_DST = 1, 2
+_ENDS = ((socket.AF_INET, 1, 2), (socket.AF_INET6, 3, 4))
 _PROTO_NUM, _SRC_PORT, _DST_PORT = 1, 2, 3
+_FRAGMENT = 44
+_EXTENSIONS = frozenset({0, 43, _FRAGMENT, 60})  # hop-by-hop, routing, fragment, destination options
 _HEADER = struct.Struct("=HH")
 _PORTS = struct.Struct("!HH")
 
@@ -32,10 +34,10 @@ class Tuple(msgspec.Struct, frozen=True):
     destination_port: int
 
 
-def make_message(kind: int, flags: int, body: bytes = b"", *, group: int = 0) -> bytes:
-    """A netlink header, an nfgenmsg for IPv4 (``group`` is its resource), and attributes."""
+def make_message(kind: int, flags: int, body: bytes = b"", *, group: int = 0, family: int = 0) -> bytes:
+    """A netlink header, an nfgenmsg (``family`` 0: any; ``group`` is its resource), and attributes."""
     header = struct.pack("=IHHII", 20 + len(body), kind, flags, 1, 0)
-    return header + struct.pack("!BBH", socket.AF_INET, 0, group) + body
+    return header + struct.pack("!BBH", family, 0, group) + body
 
 
 def make_attribute(kind: int, data: bytes) -> bytes:
@@ -64,34 +66,63 @@ def split_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def parse_tuple(data: bytes) -> Tuple | None:
-    """A conntrack tuple; None when it is not IPv4."""
+    """A conntrack tuple; None when it is not IP."""
     parts = dict(split_attributes(data))
     ends = dict(split_attributes(parts.get(_TUPLE_IP, b"")))
     transport = dict(split_attributes(parts.get(_TUPLE_PROTO, b"")))
     number = transport.get(_PROTO_NUM, b"")
-    if _V4_SRC not in ends or _V4_DST not in ends or not number:
-        return None
-    return Tuple(
-        protocol_name(number[0]),
-        socket.inet_ntoa(ends[_V4_SRC]),
-        int.from_bytes(transport.get(_SRC_PORT, b""), "big"),
-        socket.inet_ntoa(ends[_V4_DST]),
-        int.from_bytes(transport.get(_DST_PORT, b""), "big"),
-    )
+    for family, source, destination in _ENDS:
+        if source in ends and destination in ends and number:
+            return Tuple(
+                protocol_name(number[0]),
+                socket.inet_ntop(family, ends[source]),
+                int.from_bytes(transport.get(_SRC_PORT, b""), "big"),
+                socket.inet_ntop(family, ends[destination]),
+                int.from_bytes(transport.get(_DST_PORT, b""), "big"),
+            )
+    return None
 
 
 def parse_packet(data: bytes) -> Tuple | None:
-    """The addresses of an IPv4 packet's first bytes; None for anything else."""
-    if len(data) < 20 or data[0] >> 4 != 4:
-        return None
-    protocol, start = protocol_name(data[9]), (data[0] & 15) * 4
-    first_fragment = int.from_bytes(data[6:8], "big") & 0x1FFF == 0
-    ports = (0, 0)
-    if first_fragment and protocol in ("TCP", "UDP", "SCTP") and len(data) >= start + 4:
+    """The addresses and ports in a packet's first bytes; None for what is not IP or too short."""
+    version = data[0] >> 4 if data else 0
+    if version == 4 and len(data) >= 20:
+        start = (data[0] & 15) * 4 if int.from_bytes(data[6:8], "big") & 0x1FFF == 0 else 0
+        return _tuple(data, data[9], start, (socket.AF_INET, 12, 16))
+    if version == 6 and len(data) >= 40:
+        number, start = _find_transport(data)
+        return _tuple(data, number, start, (socket.AF_INET6, 8, 24))
+    return None
+
+
+def _tuple(data: bytes, number: int, start: int, ends: tuple[int, int, int]) -> Tuple:
+    """``start`` is where the transport header begins, 0 when it is not in this packet."""
+    family, source, destination = ends
+    size, protocol, ports = destination - source, protocol_name(number), (0, 0)
+    if start and protocol in ("TCP", "UDP", "SCTP") and len(data) >= start + 4:
         ports = _PORTS.unpack_from(data, start)
-    return Tuple(protocol, socket.inet_ntoa(data[12:16]), ports[0], socket.inet_ntoa(data[16:20]), ports[1])
+    texts = [socket.inet_ntop(family, data[at : at + size]) for at in (source, destination)]
+    return Tuple(protocol, texts[0], ports[0], texts[1], ports[1])
+
+
+def _find_transport(data: bytes) -> tuple[int, int]:
+    """Protocol and offset behind the extension headers of an IPv6 packet (RFC 8200, 4); offset 0 when cut off."""
+    number, start = data[6], 40
+    while number in _EXTENSIONS and len(data) >= start + 8:
+        if number == _FRAGMENT:
+            if int.from_bytes(data[start + 2 : start + 4], "big") >> 3:
+                return data[start], 0
+            number, start = data[start], start + 8
+        else:
+            number, start = data[start], start + (data[start + 1] + 1) * 8
+    return number, start if number not in _EXTENSIONS else 0
 
 
 def protocol_name(number: int) -> str:
     """As Kubernetes spells it; the number when Kubernetes has no word."""
     return PROTOCOLS.get(number, str(number))
+
+
+def tuple_family(found: Tuple) -> int:
+    """``AF_INET`` or ``AF_INET6``: what a message about the connection must name."""
+    return socket.AF_INET6 if ":" in found.source else socket.AF_INET
