@@ -9,13 +9,13 @@ Rules (numbers are those of ``docs/design/policy.md``):
 4. What cannot be understood matches nothing: fail closed, with a finding.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 
 import msgspec
 from msgspec import structs
 
-from podwire.base import FieldPath, Finding, Origin, assign_numbers, stable_hash
+from podwire.base import Edition, FieldPath, Finding, Origin, assign_numbers, differences, stable_hash
 from podwire.compile.context import Context, Piece
 from podwire.compile.policy_audit import Fold, combine, overlay
 from podwire.compile.policy_classes import (
@@ -26,7 +26,6 @@ from podwire.compile.policy_classes import (
     selects_pod,
     subject_key,
 )
-from podwire.compile.policy_cluster import view_cluster_policy
 from podwire.compile.policy_refused import find_refused, list_refusals
 from podwire.compile.policy_status import condition_writes, find_audited, find_idle
 from podwire.compile.policy_tiers import Situation, cluster_policies_of, fold_tiers, reserve_self
@@ -39,60 +38,40 @@ from podwire.compile.policy_views import (
     PolicyView,
     PortItem,
     Rule,
-    group_labels,
-    view_pod,
-    view_policy,
 )
-from podwire.kube import Namespace, NetworkPolicy, Pod, selects
-from podwire.kube.clusterpolicy import ClusterNetworkPolicy
+from podwire.compile.policy_world import Labels, Relevance, follow_world
+from podwire.compile.touched import kept
+from podwire.kube import selects
 from podwire.plan import SELF, Decision, Direction, Matched, PolicyPlan, PolicyPod, PortClass, RuleKey
 
-Labels = tuple[tuple[str, str], ...]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
 
 def compile_policy(context: Context) -> Piece:
     """The policy plan. It is the same object as before while nothing a policy could see has changed."""
-    snapshot, memo = context.snapshot, context.memo
-    pods = []
-    for key, pod in snapshot.all(Pod).items():
-        fact = snapshot.facts.pods.get(pod.metadata.uid)
-        view = memo.unit(f"policy-pod/{key}", (pod, fact), partial(view_pod, pod, snapshot.facts))
-        if view is not None:
-            pods.append(view)
-    policies = tuple(
-        memo.unit(f"policy/{key}", (policy,), partial(view_policy, policy))
-        for key, policy in snapshot.all(NetworkPolicy).items()
-    )
-    cluster = tuple(
-        memo.unit(f"cluster-policy/{key}", (policy,), partial(view_cluster_policy, policy))
-        for key, policy in snapshot.all(ClusterNetworkPolicy).items()
-    )
-    namespaces = tuple(
-        (name, memo.unit(f"policy-ns/{name}", (n,), partial(group_labels, n.metadata.labels)))
-        for name, n in snapshot.all(Namespace).items()
-    )
-    views = (*policies, *sorted(cluster, key=lambda view: (view.priority, view.policy.name)))
-    inputs = (tuple(pods), views, namespaces)
+    world = follow_world(context)
+    views, pods, namespaces = world.views, world.pods, world.namespaces
+    memo = context.memo
+    inputs = (pods, views, namespaces)
     folded: Folded = memo.unit("policy-plan", inputs, lambda: _refold(memo.last("policy-plan"), *inputs))
     plan = folded.plan
-    refusals = list_refusals(snapshot.facts.planes, pods)
+    refusals = list_refusals(context.snapshot.facts.planes, pods.values())
     refused = (
         tuple(find_refused(views, refusals, {name: dict(pairs) for name, pairs in namespaces})) if refusals else ()
     )
-    idle = memo.unit("policy-idle", (plan.decisions, views), lambda: _idle(folded, views, pods, namespaces))
+    idle = memo.unit("policy-idle", (plan.decisions, views), lambda: _idle(folded, views, pods.values(), namespaces))
     return Piece(
         policy=plan,
-        findings=(*(f for view in views for f in view.findings), *idle, *refused),
-        writes=dict(condition_writes(context, cluster, plan, refused)),
+        findings=(*world.findings, *idle, *refused),
+        writes=dict(condition_writes(context, world.cluster, plan, refused)),
     )
 
 
 def _idle(
-    folded: "Folded", views: tuple[PolicyView, ...], pods: list[PodView], namespaces: tuple[tuple[str, Labels], ...]
+    folded: "Folded", views: tuple[PolicyView, ...], pods: Iterable[PodView], namespaces: tuple[tuple[str, Labels], ...]
 ) -> tuple[Finding, ...]:
     """NetworkPolicies about a pod are those that isolate one; ClusterNetworkPolicies are asked."""
-    labels = {name: dict(pairs) for name, pairs in namespaces}
+    labels, pods = {name: dict(pairs) for name, pairs in namespaces}, tuple(pods)
     decisions = (*folded.plan.decisions.values(), *folded.aside)
     found = {m.origin.ref for d in decisions if d.action != "allow" for m in d.matched}
     subjects = ((view.policy, view.subject) for view in views if view.subject is not None)
@@ -101,26 +80,37 @@ def _idle(
 
 
 Signature = tuple[str, Labels, tuple[NamedPort, ...], int]
-"""All the compiler needs to know of a pod: namespace, labels, named ports, own peer class. Equal signatures give equal
-isolation and rules."""
+"""All the compiler needs to know of a pod: namespace, labels and named ports that matter, own peer class. Equal
+signatures give equal isolation and rules."""
 
 
 class Folded(msgspec.Struct, frozen=True, eq=False):
-    """A plan with what it was made from, and the result for each signature."""
+    """A plan with what it was made from, and for each signature the result and how many pods have it."""
 
     plan: PolicyPlan
-    pods: tuple[PodView, ...]
+    pods: Edition[str, PodView]
     views: tuple[PolicyView, ...]
     namespaces: tuple[tuple[str, Labels], ...]
     peers: PeerClasses
-    signatures: Mapping[str, Signature]
+    relevance: Relevance
     results: Mapping[Signature, tuple[str, Mapping[Direction, int]]]
+    uses: Mapping[Signature, int]
     aside: tuple[Decision, ...] = ()
+
+    def signature_of(self, pod: PodView) -> Signature | None:
+        """None for a pod of a class that was not there."""
+        seen = self.relevance.reduce(pod)
+        own = self.peers.class_of(seen)
+        return None if own is None else _signature(seen, own)
+
+
+def _signature(seen: PodView, own: int) -> Signature:
+    return seen.pod.namespace, seen.labels, seen.ports, own
 
 
 def _refold(
     old: Folded | None,
-    pods: tuple[PodView, ...],
+    pods: Edition[str, PodView],
     views: tuple[PolicyView, ...],
     namespaces: tuple[tuple[str, Labels], ...],
 ) -> Folded:
@@ -128,42 +118,42 @@ def _refold(
     either way, and made of the old units where those are equal: drivers compare units by identity."""
     if old is None:
         return _fold(pods, views, namespaces)
-    same = len(old.views) == len(views) and all(a is b for a, b in zip(old.views, views, strict=True))
-    if same and old.namespaces == namespaces:
-        moved = _move_pods(old, pods)
-        if moved is not None:
-            return moved
+    moved = _move_pods(old, pods) if old.views is views and old.namespaces is namespaces else None
+    if moved is not None:
+        return moved
     new = _fold(pods, views, namespaces)
     return structs.replace(new, plan=_share(old.plan, new.plan))
 
 
-def _move_pods(old: Folded, pods: tuple[PodView, ...]) -> Folded | None:
+def _move_pods(old: Folded, pods: Edition[str, PodView]) -> Folded | None:
     """Every signature must have been there and stay in use, so that classes, ports and decisions stay what they are."""
-    before = {view.pod.key: view for view in old.pods}
-    signatures = dict(old.signatures)
-    units = {}
-    for pod in pods:
-        key = pod.pod.key
-        if before.pop(key, None) is pod:
-            units[key] = old.plan.pods[key]
-            continue
-        own = old.peers.class_of(pod)
-        signature = (pod.pod.namespace, pod.labels, pod.ports, own or 0)
-        if own is None or signature not in old.results:
-            return None
-        signatures[key] = signature
-        unit = _unit(pod, own, *old.results[signature])
-        units[key] = old.plan.pods[key] if old.plan.pods.get(key) == unit else unit
-    for key in before:
-        del signatures[key]
-    if len(set(signatures.values())) != len(old.results):
+    uses, units = dict(old.uses), dict[str, PolicyPod | None]()
+    for key in differences(old.pods, pods):
+        units[key] = None
+        if key in old.pods:
+            before = old.signature_of(old.pods[key])
+            assert before is not None, "it was folded"
+            uses[before] -= 1
+        if key in pods:
+            after = old.signature_of(pods[key])
+            if after is None or after not in uses:
+                return None
+            uses[after] += 1
+            units[key] = kept(old.plan.pods.get(key), _unit(pods[key], after[3], *old.results[after]))
+    if not all(uses.values()):
         return None
-    plan = structs.replace(old.plan, pods=units)
-    return structs.replace(old, plan=plan, pods=pods, signatures=signatures)
+    plan = structs.replace(old.plan, pods=_edition(old.plan).revise(units))
+    return structs.replace(old, plan=plan, pods=pods, uses=uses)
+
+
+def _edition(plan: PolicyPlan) -> Edition[str, PolicyPod]:
+    assert isinstance(plan.pods, Edition)
+    return plan.pods
 
 
 def _share(old: PolicyPlan, new: PolicyPlan) -> PolicyPlan:
-    pods = {k: old.pods[k] if old.pods.get(k) == unit else unit for k, unit in new.pods.items()}
+    gone = dict.fromkeys(old.pods.keys() - new.pods.keys())
+    pods = _edition(old).revise({**gone, **{k: kept(old.pods.get(k), unit) for k, unit in new.pods.items()}})
     rules = {k: old.rule_sets.get(k, found) for k, found in new.rule_sets.items()}  # named by content
     decisions = old.decisions if old.decisions == new.decisions else new.decisions
     return structs.replace(new, pods=pods, rule_sets=rules, decisions=decisions)
@@ -184,11 +174,13 @@ class _Recorder:
 
 
 def _fold(
-    pods: tuple[PodView, ...], policies: tuple[PolicyView, ...], namespaces: tuple[tuple[str, Labels], ...]
+    pods: Edition[str, PodView], policies: tuple[PolicyView, ...], namespaces: tuple[tuple[str, Labels], ...]
 ) -> Folded:
     labels = {name: dict(pairs) for name, pairs in namespaces}
-    peers = classify_peers(pods, labels, policies)
-    ports = classify_ports(pods, (rule for policy in policies for rule in policy.rules))
+    relevance = Relevance.of(policies)
+    seen = {key: relevance.reduce(pod) for key, pod in pods.items()}
+    peers = classify_peers(seen.values(), labels, policies)
+    ports = classify_ports(seen.values(), (rule for policy in policies for rule in policy.rules))
     cluster = [policy for policy in policies if policy.subject is not None]
     by_namespace: dict[str, list[PolicyView]] = {}
     for policy in policies:
@@ -198,9 +190,9 @@ def _fold(
     sets: dict[str, dict[RuleKey, str]] = {}
     signatures: dict[str, Signature] = {}
     known: dict[Signature, tuple[str, dict[Direction, str]]] = {}
-    for pod in pods:
-        own = peers.of_pod[pod.pod.key]
-        alike = signatures[pod.pod.key] = (pod.pod.namespace, pod.labels, pod.ports, own)
+    for name, pod in seen.items():
+        own = peers.of_pod[name]
+        alike = signatures[name] = _signature(pod, own)
         if alike not in known:
             selecting = _selecting(pod, by_namespace.get(pod.pod.namespace, ()))
             subject = Subject(pod, peers.classes[own], selecting, cluster_policies_of(pod, cluster, labels))
@@ -217,19 +209,16 @@ def _fold(
         alike: (names.get(key, ""), {d: numbers[text] for d, text in isolated.items()})
         for alike, (key, isolated) in known.items()
     }
-    units = {}
-    for pod in pods:
-        alike = signatures[pod.pod.key]
-        units[pod.pod.key] = _unit(pod, alike[3], *results[alike])
+    units = ((name, _unit(pods[name], alike[3], *results[alike])) for name, alike in signatures.items())
     plan = PolicyPlan(
-        pods=units,
+        pods=Edition(units),
         cidrs=peers.cidrs,
         ports=ports,
         rule_sets={names[k]: found for k, found in rules.items()},
         decisions={numbers[text]: recorder.decisions[text] for text in sorted(recorder.decisions)},
     )
     aside = tuple(recorder.aside.values())
-    return Folded(plan, pods, policies, namespaces, peers, signatures, results, aside)
+    return Folded(plan, pods, policies, namespaces, peers, relevance, results, Counter(signatures.values()), aside)
 
 
 def _unit(pod: PodView, identity: int, rule_set: str, isolated: Mapping[Direction, int]) -> PolicyPod:

@@ -1,6 +1,6 @@
 """The instant itself and its indexes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -71,6 +71,10 @@ class Snapshot:
     def pods_by_uid(self) -> Mapping[str, tuple[Pod, ...]]:
         """The pod of each uid, as the only one of its group."""
         return group(self.all(Pod).values(), uid_of)
+
+    def keys_of(self, uids: Iterable[str]) -> set[str]:
+        """Keys of the pods with these uids."""
+        return {pod.key for uid in uids for pod in self.pods_by_uid.get(uid, ())}
 
     def adopt(self, groups: Mapping[str, Mapping[str, tuple[Any, ...]]]) -> None:
         """Take over the groups that the builder keeps up to date, by the name of the property."""

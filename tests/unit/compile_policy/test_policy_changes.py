@@ -26,7 +26,7 @@ def compiled(snapshot: Snapshot, memo: Memo) -> PolicyPlan:
 
 def random_pod(random: Random, index: int) -> Json:
     ports = [{"name": "web", "containerPort": random.choice((8080, 8081))}]
-    labels = {"app": random.choice(APPS), "tier": random.choice(("front", "back"))}
+    labels = {"app": random.choice(APPS), "tier": random.choice(("front", "back")), "hash": str(random.random())}
     return pod(f"ns{index % 2}/p{index}", f"10.244.0.{index + 2}", labels=labels, ports=ports)
 
 
@@ -38,16 +38,34 @@ def test_any_sequence_of_changes_gives_the_plan_from_nothing(seed: int) -> None:
             builder.put(value)
     for index in range(16):
         builder.put(random_pod(random, index))
+    others = [value for value in generate_cluster(seed + 1000) if value["kind"] in ("Namespace", "NetworkPolicy")]
     for _ in range(25):
         index = random.randrange(18)
         if random.random() < 0.2:
             builder.remove("Pod", f"ns{index % 2}/p{index}")
+        elif random.random() < 0.1:
+            builder.put(random.choice(others))
+        elif random.random() < 0.05:
+            builder.remove("NetworkPolicy", f"ns{index % 2}/np{index}")
         else:
             builder.put(random_pod(random, index))
         snapshot = builder.snapshot(NOW)
         found, fresh = compiled(snapshot, memo), compiled(snapshot, Memo())
         assert found == fresh
         assert list(found.pods) == list(fresh.pods)
+
+
+def test_a_rollout_brings_no_new_kind_of_pod() -> None:
+    """Labels that no selector names change nothing, however new they are."""
+    builder, memo = SnapshotBuilder(Settings()), Memo()
+    builder.put(namespace("a"))
+    builder.put(policy("a/p", podSelector={"matchLabels": {"app": "red"}}))
+    builder.put(pod("a/p0", "10.244.0.2", labels={"app": "red", "pod-template-hash": "1"}))
+    before = compiled(builder.snapshot(NOW), memo)
+    builder.put(pod("a/p1", "10.244.0.3", labels={"app": "red", "pod-template-hash": "2"}))
+    after = compiled(builder.snapshot(NOW), memo)
+    assert after.rule_sets is before.rule_sets and after.decisions is before.decisions
+    assert after.pods["a/p1"].isolated == before.pods["a/p0"].isolated
 
 
 def test_a_pod_that_changes_within_known_kinds_leaves_everything_else_the_same() -> None:
