@@ -9,13 +9,14 @@ Rules:
 3. Node ports are a pool by number: two Services never share one. Ports of one Service with the same ``port`` and
    another protocol share theirs. healthCheckNodePort comes from the same pool.
 4. externalIPs are refused unless the cluster allows them (S16).
-5. IPv4 only; IPv6 families are refused with 422.
+5. There is one pool of addresses for each family of the cluster; which families a Service has: families.py.
 """
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
+from podwire.apiserver.families import family_of, keeps_preference, settle_families
 from podwire.apiserver.services import needs_address, needs_health_port, node_ports, wants_node_ports
 from podwire.apiserver.status import Json, StatusError, cause, forbidden, internal, invalid
 from podwire.kube.registry import KINDS
@@ -50,11 +51,12 @@ class Pool:
         return next((number for number in lower if number not in self.taken and number not in avoid), None)
 
 
-def address_pool(network: IPv4Network) -> Pool:
-    """Usable addresses: the network address and broadcast are never given (S5)."""
+def address_pool(network: IPv4Network | IPv6Network) -> Pool:
+    """Usable addresses: the network address is never given, nor is IPv4's broadcast (S5)."""
     size = network.num_addresses
     band = min(max(16, size // 16), 256) if size > 16 else 0
-    return Pool(int(network.network_address) + 1, max(size - 2, 0), band)
+    never = 2 if network.version == 4 else 1
+    return Pool(int(network.network_address) + 1, max(size - never, 0), band)
 
 
 def port_pool() -> Pool:
@@ -64,32 +66,33 @@ def port_pool() -> Pool:
 
 
 class Allocator:
-    """Both pools."""
+    """The pools of addresses and the one of ports."""
 
     def __init__(self, service_cidrs: tuple[str, ...], chance: Callable[[int], int]) -> None:
-        """``service_cidrs``: IPv4; ``chance(n)``: a number below n."""
-        self.network = IPv4Network(service_cidrs[0])
+        """``service_cidrs``: one of each family, the primary one first; ``chance(n)``: a number below n."""
+        self.networks = {f"IPv{network.version}": network for network in map(ip_network, service_cidrs)}
         self._chance = chance
         self.allow_external_ips = False
         self.reset()
 
     def reset(self) -> None:
         """Nothing is taken."""
-        self.addresses = address_pool(self.network)
+        self.addresses = {family: address_pool(network) for family, network in self.networks.items()}
         self.ports = port_pool()
 
     @property
     def first_address(self) -> str:
         """Where Service ``kubernetes`` lives."""
-        return str(self.network[1])
+        return str(next(iter(self.networks.values()))[1])
 
     def track(self, key: str, old: Json | None, new: Json | None) -> None:
         """A Service was written: release what ``old`` had, take what ``new`` has."""
         for value in (old, new):
             spec = (value or {}).get("spec", {})
-            numbers = [int(IPv4Address(ip)) for ip in spec.get("clusterIPs", ()) if ip != "None" and ":" not in ip]
-            for number in numbers:
-                _mark(self.addresses, number, key, taken=value is new)
+            for address in spec.get("clusterIPs", ()):
+                pool = self.addresses.get(family_of(address))
+                if address != "None" and pool is not None:
+                    _mark(pool, int(ip_address(address)), key, taken=value is new)
             for port in _all_ports(spec):
                 _mark(self.ports, port, key, taken=value is new)
 
@@ -97,57 +100,51 @@ class Allocator:
         """``new`` with everything its type needs. Raises :class:`StatusError` 403, 422 or 500."""
         spec = dict(new.get("spec", {}))
         name = new["metadata"].get("name", "")
+        before = (old or {}).get("spec", {})
         if not self.allow_external_ips:
-            _deny_external_ips(spec, (old or {}).get("spec", {}), name)
-        if needs_address(spec):
-            self._families(spec, name)
-            self._address(spec, key, name)
+            _deny_external_ips(spec, before, name)
+        if spec.get("clusterIP") and not spec.get("clusterIPs"):
+            spec["clusterIPs"] = [spec["clusterIP"]]
+        if needs_address(spec) and not keeps_preference(spec, before):
+            problems = settle_families(spec, before, tuple(self.networks))
+            if problems:
+                raise invalid(SERVICE, name, [_cause(path, value, why) for path, value, why in problems])
+            self._assign_addresses(spec, key, name)
         self._node_ports(spec, key, name, old=old)
         return {**new, "spec": spec}
 
-    def _families(self, spec: Json, name: str) -> None:
-        headless = spec.get("clusterIP") == "None"
-        selectorless = headless and not spec.get("selector")
-        if selectorless and not spec.get("ipFamilyPolicy"):
-            spec["ipFamilyPolicy"] = "SingleStack" if len(spec.get("ipFamilies", ())) == 1 else "RequireDualStack"
-        policy = spec.setdefault("ipFamilyPolicy", "SingleStack")
-        if policy == "RequireDualStack" and not selectorless:
-            raise _invalid(
-                name, "spec.ipFamilyPolicy", policy, "this cluster is not configured for dual-stack services"
-            )
-        for index, family in enumerate(spec.get("ipFamilies", ())):
-            if family == "IPv6" and not selectorless:
-                raise _invalid(name, f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
-        if not spec.get("ipFamilies"):
-            both = selectorless and policy != "SingleStack"
-            spec["ipFamilies"] = ["IPv4", "IPv6"] if both else ["IPv4"]
+    def _assign_addresses(self, spec: Json, key: str, name: str) -> None:
+        """An address of each family: the one that is asked for, else the next free one."""
+        asked = list(spec.get("clusterIPs") or ())
+        if asked[:1] != ["None"]:
+            given = []
+            for index, family in enumerate(spec["ipFamilies"]):
+                wanted = asked[index] if index < len(asked) else ""
+                given.append(self._address(family, wanted, key, name=name, asked=asked))
+            asked = given
+        spec["clusterIP"], spec["clusterIPs"] = asked[0], asked
 
-    def _address(self, spec: Json, key: str, name: str) -> None:
-        wanted = spec.get("clusterIP", "") or next(iter(spec.get("clusterIPs", ())), "")
-        if wanted == "":
-            number = self.addresses.pick(self._chance, set())
-            if number is None:
-                raise internal("failed to allocate a serviceIP: range is full")
-            wanted = str(IPv4Address(number))
-        elif wanted != "None":
+    def _address(self, family: str, wanted: str, key: str, *, name: str, asked: list[str]) -> str:
+        if wanted:
             try:
-                self._claim_address(wanted, key)
+                self._claim_address(family, wanted, key)
             except Refused as why:
-                asked = spec.get("clusterIPs") or [wanted]
                 message = f"failed to allocate IP {wanted}: {why}"
                 raise _invalid(name, "spec.clusterIPs", asked, message) from None
-        spec["clusterIP"] = wanted
-        spec["clusterIPs"] = spec.get("clusterIPs") or [wanted]
+            return wanted
+        number = self.addresses[family].pick(self._chance, set())
+        if number is None:
+            raise internal("failed to allocate a serviceIP: range is full")
+        network = self.networks[family]
+        return str(network[number - int(network.network_address)])
 
-    def _claim_address(self, wanted: str, key: str) -> None:
-        outside = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self.network}"
-        try:
-            number = int(IPv4Address(wanted))
-        except ValueError:
-            raise Refused(outside) from None
-        if not self.addresses.first <= number < self.addresses.first + self.addresses.size:
-            raise Refused(outside)
-        if self.addresses.taken.get(number, key) != key:
+    def _claim_address(self, family: str, wanted: str, key: str) -> None:
+        pool, network = self.addresses[family], self.networks[family]
+        number = int(ip_address(wanted))
+        if family_of(wanted) != family or not pool.first <= number < pool.first + pool.size:
+            span = f"The range of valid IPs is {network}"
+            raise Refused(f"the provided IP ({wanted}) is not in the valid range. {span}")
+        if pool.taken.get(number, key) != key:
             raise Refused("provided IP is already allocated")
 
     def _node_ports(self, spec: Json, key: str, name: str, *, old: Json | None) -> None:
@@ -217,7 +214,10 @@ def _all_ports(spec: Json) -> set[int]:
 
 
 def _invalid(name: str, path: str, value: Any, why: str) -> StatusError:
+    return invalid(SERVICE, name, [_cause(path, value, why)])
+
+
+def _cause(path: str, value: Any, why: str) -> Json:
     from msgspec.json import encode
 
-    shown = encode(value).decode()
-    return invalid(SERVICE, name, [cause("FieldValueInvalid", f"Invalid value: {shown}: {why}", path)])
+    return cause("FieldValueInvalid", f"Invalid value: {encode(value).decode()}: {why}", path)

@@ -5,6 +5,7 @@ Idempotent: a start on an old store only writes what is missing or moved.
 
 from typing import Any
 
+from podwire.apiserver.families import family_of
 from podwire.apiserver.objects import key_of
 from podwire.apiserver.rbac_defaults import default_objects
 from podwire.apiserver.verbs import Verbs, WriteOptions
@@ -41,7 +42,7 @@ def bootstrap(verbs: Verbs, address: str, port: int) -> None:
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": meta | {"labels": {"kubernetes.io/service-name": "kubernetes"}},
-            "addressType": "IPv4",
+            "addressType": family_of(address),
             "endpoints": [{"addresses": [address], "conditions": {"ready": True}}] if address else [],
             "ports": ports,
         },

@@ -55,7 +55,7 @@ HOUSEKEEPING_SECONDS = 60.0
 USUAL_PORT = 6443
 """What Service ``kubernetes`` leads to where nothing listens."""
 STOP_SECONDS = 1.0
-_IP_FREEBIND = 15  # linux/in.h; the socket module has no name for it
+_IP_FREEBIND, _IPV6_FREEBIND = 15, 78  # linux/in.h, linux/in6.h; the socket module has no name for them
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -374,10 +374,14 @@ class ApiServer:
 
 
 def _socket(address: str, port: int) -> socket.socket:
-    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    six = ":" in address
+    opened = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        if six:
+            opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        else:
+            opened.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         opened.bind((address, port))
     except OSError:
         opened.close()

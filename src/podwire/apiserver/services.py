@@ -1,4 +1,4 @@
-"""What an update of a Service keeps and drops before it is validated (reference/services.md S4, S9, S11).
+"""What an update of a Service keeps and drops before it is validated (reference/services.md S4, S9, S11, S12).
 
 1. An update that omits an allocated value keeps it: cluster addresses, node ports by port name, healthCheckNodePort.
 2. A field that the new type does not have is wiped, unless the same request changed it (then validation refuses it).
@@ -9,6 +9,8 @@ Pure: JSON values in, new JSON values out. Spec: k8s pkg/registry/core/service/s
 """
 
 from typing import Any
+
+from podwire.apiserver.families import trim_families
 
 Json = dict[str, Any]
 
@@ -47,6 +49,7 @@ def merge_allocated(new: Json, old: Json) -> Json:
     _keep_addresses(spec, before)
     _keep_ports(spec, before)
     _normalize(spec, before)
+    trim_families(spec, before)
     _drop(spec, before)
     return {**new, "spec": spec}
 
@@ -58,9 +61,8 @@ def _keep_addresses(spec: Json, before: Json) -> None:
         spec["clusterIP"] = before["clusterIP"]
     if not spec.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP") and before.get("clusterIPs"):
         spec["clusterIPs"] = before["clusterIPs"]
-    for field in ("ipFamilies", "ipFamilyPolicy"):
-        if not spec.get(field) and before.get(field):
-            spec[field] = before[field]
+    if not spec.get("ipFamilyPolicy") and before.get("ipFamilyPolicy"):
+        spec["ipFamilyPolicy"] = before["ipFamilyPolicy"]
 
 
 def _keep_ports(spec: Json, before: Json) -> None:

@@ -20,10 +20,12 @@ Json = dict[str, Any]
 class Bench:
     """Verbs over a store in memory, with short words for tests."""
 
-    def __init__(self, service_cidr: str = "10.96.0.0/12") -> None:
+    def __init__(self, *service_cidrs: str) -> None:
         self.chance = FixedChance()
         self.store = Store.open(None)
-        self.verbs = Verbs(Objects(self.store, Allocator((service_cidr,), self.chance.pick)), self.chance)
+        self.verbs = Verbs(
+            Objects(self.store, Allocator(service_cidrs or ("10.96.0.0/12",), self.chance.pick)), self.chance
+        )
         self.namespace("default")
 
     def namespace(self, name: str) -> Json:
@@ -69,11 +71,11 @@ class Kit:
     service = staticmethod(service)
 
     @staticmethod
-    def run(body: Callable[[Bench], Awaitable[None]], service_cidr: str = "10.96.0.0/12") -> None:
+    def run(body: Callable[[Bench], Awaitable[None]], *service_cidrs: str) -> None:
         """Run ``body`` in a loop with a fresh bench."""
 
         async def main() -> None:
-            await body(Bench(service_cidr))
+            await body(Bench(*service_cidrs))
 
         asyncio.run(main())
 

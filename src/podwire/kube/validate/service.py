@@ -216,9 +216,10 @@ def _check_families(spec: Obj, addresses: list[str], families: list[str]) -> Err
             yield duplicate(f"spec.ipFamilies[{index}]", family)
     if policy is not None and policy not in POLICIES:
         yield not_supported("spec.ipFamilyPolicy", policy, POLICIES)
-    if policy == "SingleStack" and (len(families) == 2 or len(addresses) == 2):
-        detail = "must be RequireDualStack or PreferDualStack when multiple IP families are specified"
-        yield invalid("spec.ipFamilyPolicy", policy, detail)
+    for values, what in ((addresses, "cluster IPs"), (families, "IP families")):
+        if policy == "SingleStack" and len(values) == 2:
+            detail = f"must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
+            yield invalid("spec.ipFamilyPolicy", policy, detail)
 
 
 def _check_address_families(addresses: list[str], families: list[str]) -> Errors:
@@ -314,12 +315,15 @@ def _check_kept_addresses(spec: Obj, before: Obj) -> Errors:
         yield invalid(f"{path}[0]", new, "may not change once set")
     if len(old) == len(new) == 2 and new[1] != old[1]:
         yield invalid(f"{path}[1]", new, "may not change once set")
-    if len(old) > len(new) == 1 and spec.get("ipFamilyPolicy") != "SingleStack":
-        detail = "must be set to 'SingleStack' when releasing the secondary clusterIP"
-        yield invalid("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), detail)
+    policy = spec.get("ipFamilyPolicy")
+    if len(old) > len(new) == 1 and policy != "SingleStack":
+        yield invalid("spec.ipFamilyPolicy", policy, "must be 'SingleStack' to release the secondary cluster IP")
     families, before_families = spec.get("ipFamilies") or [], before.get("ipFamilies") or []
-    headless = "None" in (*new[:1], *old[:1])
-    if not headless and families and before_families and families[0] != before_families[0]:
+    if "None" in (*new[:1], *old[:1]):
+        return
+    if len(before_families) > len(families) == 1 and policy != "SingleStack":
+        yield invalid("spec.ipFamilyPolicy", policy, "must be 'SingleStack' to release the secondary IP family")
+    if any(one != other for one, other in zip(families, before_families, strict=False)):
         yield invalid("spec.ipFamilies[0]", families, "may not change once set")
 
 
