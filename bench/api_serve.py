@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from bench.api_subjects import TOKEN
+from bench.api_client import TOKEN
 from podwire.apiserver import ApiServer, ApiSettings
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import time
 
-from bench.api_subjects import Client, Subject, compare, config_map, subjects
+from bench.api_client import Client
+from bench.api_subjects import Subject, compare, config_map, subjects
 
 CLIENTS, SECONDS = 16, 6.0
 
@@ -19,7 +20,7 @@ def run() -> None:
 
 
 async def _measure(subject: Subject) -> float:
-    clients = [Client(subject) for _ in range(CLIENTS)]
+    clients = [Client(subject.url) for _ in range(CLIENTS)]
     done, end = [0] * CLIENTS, time.monotonic() + SECONDS
 
     async def work(number: int) -> None:
@@ -28,9 +29,15 @@ async def _measure(subject: Subject) -> float:
             await clients[number].post("/api/v1/namespaces/default/configmaps", config_map(name))
             done[number] += 1
 
-    started = time.monotonic()
+    started, server, own = time.monotonic(), subject.cpu_seconds(), time.process_time()
     await asyncio.gather(*(work(number) for number in range(CLIENTS)))
     seconds = time.monotonic() - started
+    server, own = (subject.cpu_seconds() - server) / sum(done), (time.process_time() - own) / sum(done)
+    print(
+        f"api-writes {subject.name}: processor time a create: server {server * 1000:.2f} ms,"
+        f" client {own * 1000:.2f} ms",
+        flush=True,
+    )
     for client in clients:
         await client.close()
     return sum(done) / seconds

@@ -11,7 +11,7 @@ Rules:
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -128,6 +128,18 @@ class History:
             tail.append(past)
         tail.reverse()
         return tail
+
+
+class Listener(Protocol):
+    """Who is told of changes of a kind at once, in the turn that publishes them."""
+
+    def changed(self, changes: list[Change]) -> None:
+        """What was committed, in order; never waits and never raises."""
+        ...
+
+    def ended(self) -> None:
+        """The store closes."""
+        ...
 
 
 class Feed:

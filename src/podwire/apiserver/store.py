@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import msgspec
 
-from podwire.apiserver.history import Change, EventType, Feed, History, Item
+from podwire.apiserver.history import Change, EventType, Feed, History, Item, Listener
 from podwire.apiserver.journal import Batch, Journal, Row
 from podwire.apiserver.status import internal, too_large, too_old
 
@@ -50,6 +50,7 @@ class Store:
         self._committed: dict[str, dict[str, Item]] = {}
         self._sorted: dict[str, list[str]] = {}
         self._feeds: set[Feed] = set()
+        self._listeners: dict[str, set[Listener]] = {}
         self._changed: dict[str, int] = {}
         self._turn: _Turn | None = None
         self._turns: deque[_Turn] = deque()
@@ -95,6 +96,9 @@ class Store:
         for feed in tuple(self._feeds):
             feed.close()
         self._feeds.clear()
+        for listeners in tuple(self._listeners.values()):
+            for listener in tuple(listeners):
+                listener.ended()
 
     # --- the head: for writers ---
 
@@ -177,11 +181,16 @@ class Store:
                 self._fail(error)
             return
         now = asyncio.get_running_loop().time()
+        fresh: dict[str, list[Change]] = {}
         for turn in turns:
             self._turns.popleft()
             for change in turn.changes:
                 self._publish(change, now)
+                fresh.setdefault(change.kind, []).append(change)
             turn.done.set()
+        for kind, changes in fresh.items():
+            for listener in tuple(self._listeners.get(kind, ())):
+                listener.changed(changes)
 
     def _fail(self, error: BaseException) -> None:
         failed = [*self._turns, *((self._turn,) if self._turn else ())]
@@ -250,10 +259,13 @@ class Store:
         self._feeds.add(feed)
         return feed
 
-    @property
-    def followers(self) -> int:
-        """Open feeds."""
-        return len(self._feeds)
+    def listen(self, kind: str, listener: Listener) -> None:
+        """Tell ``listener`` of everything after the present revision, as soon as it is committed."""
+        self._listeners.setdefault(kind, set()).add(listener)
+
+    def unlisten(self, kind: str, listener: Listener) -> None:
+        """End that."""
+        self._listeners[kind].discard(listener)
 
     def unfollow(self, feed: Feed) -> None:
         """End a feed."""

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podwire.apiserver.history import Change
-from podwire.apiserver.http.watch import _seen_as
+from podwire.apiserver.http.broadcast import seen_as
 from podwire.apiserver.patching import By, apply_patch
 from podwire.apiserver.status import StatusError
 from podwire.apiserver.store import Store
@@ -171,7 +171,7 @@ def test_a_selective_watch_adds_up_from_every_revision(steps: list[tuple[str, st
 
     def follow(state: dict[str, Any], changes: list[Change]) -> dict[str, Any]:
         for change in changes:
-            seen = _seen_as(change, chosen)
+            seen = seen_as(change, chosen)
             if seen == "DELETED":
                 del state[change.key]
             elif seen is not None:

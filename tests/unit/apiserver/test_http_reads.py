@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from podwire.apiserver import ApiServer, ApiSettings
-from podwire.apiserver.http import watch
+from podwire.apiserver.http import broadcast
 
 Json = dict[str, Any]
 TOKEN = "secret-of-the-test"
@@ -298,8 +298,29 @@ def test_a_watched_table_has_columns_once() -> None:
     serve(body)
 
 
+def test_watchers_of_the_same_see_the_same_bytes_in_order() -> None:
+    async def body(client: Client) -> None:
+        async with (
+            client.watch(f"{CMS}?watch=1&labelSelector=a=1") as one,
+            client.watch(f"{CMS}?watch=1&labelSelector=a=1") as two,
+            client.watch(f"{CMS}?watch=1", headers=TABLE) as three,
+        ):
+            assert len(client.server.store._listeners["ConfigMap"]) == 2
+            names = [f"c{number}" for number in range(50)]
+            await asyncio.gather(*(client.config(name, a="1") for name in names))
+            for stream in (one, two):
+                assert [await stream.short() for _ in names] == [("ADDED", name) for name in names]
+            shown = [await three.next() for _ in range(51)]
+            assert [bool(event["object"]["columnDefinitions"]) for event in shown] == [True] + [False] * 50
+        async with asyncio.timeout(20):
+            while client.server.store._listeners["ConfigMap"]:
+                await client.get("/version")
+
+    serve(body)
+
+
 def test_a_watcher_that_does_not_read_is_cut(monkeypatch: Any) -> None:
-    monkeypatch.setattr(watch, "WRITE_SECONDS", 0.05)
+    monkeypatch.setattr(broadcast, "MAX_BEHIND_BYTES", 1_000_000)
 
     async def body(client: Client) -> None:
         text = "x" * 500_000
@@ -310,7 +331,7 @@ def test_a_watcher_that_does_not_read_is_cut(monkeypatch: Any) -> None:
                     {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"t": text}}
                 )
             async with asyncio.timeout(20):
-                while client.server.store._feeds:
+                while client.server.store._listeners["ConfigMap"]:
                     await client.config(f"tick{client.server.store.rv}")
             response.close()
 

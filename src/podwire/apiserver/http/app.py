@@ -20,6 +20,7 @@ from podwire.apiserver.http import discovery
 from podwire.apiserver.http.answer import LIST_PART, encode, many, one, presented, refuse, reply, send_list
 from podwire.apiserver.http.ask import ASKED, USER, Target, dry_run, flag, parse_target, shape_of
 from podwire.apiserver.http.body import decode, read_bytes
+from podwire.apiserver.http.broadcast import Broadcasts
 from podwire.apiserver.http.connect import CONNECTS, admit_connect
 from podwire.apiserver.http.metrics import MEDIA, Metrics
 from podwire.apiserver.http.openapi import OpenApi
@@ -86,6 +87,7 @@ class App:
         self._writer = Writer(verbs)
         self._openapi = OpenApi(self._kinds)
         self._metrics = Metrics()
+        self._broadcasts = Broadcasts(self._store)
         self._documents: dict[str, discovery.Document] = {}
         self._generation = self._kinds.generation
 
@@ -133,7 +135,7 @@ class App:
             case [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"]:
                 return self._issuer(parts)
             case ["metrics"]:
-                text = self._metrics.text(self._store)
+                text = self._metrics.text(self._store, self._broadcasts.watchers)
                 return Response(body=text.encode(), headers={"Content-Type": MEDIA})
             case []:
                 return reply(encode({"paths": self._paths()}))
@@ -177,9 +179,9 @@ class App:
     async def _get(self, request: BaseRequest, target: Target) -> StreamResponse:
         query, include = request.query, request.query.get("includeObject", "")
         shape = shape_of(request.headers.get("Accept", ""))
-        if flag(query, "watch") and not target.subresource:
+        if flag(query, "watch") and not target.subresource and request.method == "GET":
             order = Order(target, query, shape, self._gate.chance)
-            return await Watcher(self._store, order).serve(request)
+            return await Watcher(self._store, order, self._broadcasts).serve(request)
         if not target.name:
             items, meta = read_list(self._store, target, query)
             if shape == "plain" and len(items) > LIST_PART and request.method == "GET":

@@ -27,11 +27,11 @@ class Metrics:
         group, resource = (kind.group, kind.plural) if kind else ("", "")
         self._requests[verb, group, resource, target.subresource if target else "", code] += 1
 
-    def text(self, store: Store) -> str:
-        """The whole page."""
-        return "\n".join([*self._lines(store), ""])
+    def text(self, store: Store, watchers: int) -> str:
+        """The whole page; ``watchers`` are the open watches."""
+        return "\n".join([*self._lines(store, watchers), ""])
 
-    def _lines(self, store: Store) -> Iterator[str]:
+    def _lines(self, store: Store, watchers: int) -> Iterator[str]:
         yield "# HELP apiserver_request_total Requests by verb, resource and HTTP code."
         yield "# TYPE apiserver_request_total counter"
         for (verb, group, resource, subresource, code), number in sorted(self._requests.items()):
@@ -41,9 +41,9 @@ class Metrics:
         yield "# TYPE apiserver_storage_objects gauge"
         for stored in store.kinds():
             yield f"apiserver_storage_objects{_labels({'resource': stored})} {len(store.items(stored))}"
-        yield "# HELP apiserver_registered_watchers Open watches, the engine's own included."
+        yield "# HELP apiserver_registered_watchers Open watches."
         yield "# TYPE apiserver_registered_watchers gauge"
-        yield f"apiserver_registered_watchers {store.followers}"
+        yield f"apiserver_registered_watchers {watchers}"
         yield "# HELP process_resident_memory_bytes Resident memory."
         yield "# TYPE process_resident_memory_bytes gauge"
         yield f"process_resident_memory_bytes {_resident_bytes()}"
