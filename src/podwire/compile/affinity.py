@@ -25,6 +25,8 @@ CORDON = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 COUNTED = ("cpu", "memory", "ephemeral-storage")
 _NOTHING = Decimal(0)
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+HostPort = tuple[str, str, int]
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -61,6 +63,20 @@ def number_of(quantity: str | float) -> Decimal:
         return _NOTHING
 
 
+def host_ports_of(pod: Pod) -> Iterator[HostPort]:
+    """Ports of its node that a pod takes, by containers and sidecars: protocol, address (empty: all) and number."""
+    sidecars = (c for c in pod.spec.init_containers if c.restart_policy == "Always")
+    for container in (*pod.spec.containers, *sidecars):
+        for port in container.ports:
+            if port.host_port:
+                yield port.protocol, "" if port.host_ip in _EVERYWHERE else port.host_ip, port.host_port
+
+
+def clashes(one: HostPort, other: HostPort) -> bool:
+    """Whether two ports of a node cannot be had by two pods."""
+    return (one[0], one[2]) == (other[0], other[2]) and (one[1] == other[1] or not one[1] or not other[1])
+
+
 def requests_of(pod: Pod) -> Mapping[str, Decimal]:
     """What a pod asks for: containers and sidecars together, or the largest init container beside the sidecars before
     it, whichever is more; and its overhead."""
@@ -95,26 +111,52 @@ class Placement:
         self.snapshot = snapshot
         self.places = places
         self.labels = {place.name: place.labels for place in places}
-        self.opinionated: list[tuple[Pod, str]] = []
+        self._opinionated: dict[str, tuple[Pod, str]] = {}
         self._pods: dict[str, int] = {}
         self._used: dict[str, dict[str, Decimal]] = {}
         self._owners: dict[tuple[str, str], int] = {}
-        self._by_namespace: dict[str, list[tuple[Pod, str]]] = {}
+        self._by_namespace: dict[str, dict[str, tuple[Pod, str]]] = {}
+        self._by_node: dict[str, dict[str, Pod]] = {}
         for pod in snapshot.all(Pod).values():
             if pod.spec.node_name and not pod.is_finished:
                 self.add(pod, pod.spec.node_name)
 
     def add(self, pod: Pod, node: str) -> None:
         """Count ``pod`` on ``node``."""
-        self._pods[node] = self._pods.get(node, 0) + 1
-        owner = (_owner(pod), node)
-        self._owners[owner] = self._owners.get(owner, 0) + 1
-        self._by_namespace.setdefault(pod.metadata.namespace, []).append((pod, node))
+        self._count(pod, node, 1)
+        self._by_namespace.setdefault(pod.metadata.namespace, {})[pod.key] = (pod, node)
+        self._by_node.setdefault(node, {})[pod.key] = pod
         if section(pod, "podAffinity") or section(pod, "podAntiAffinity"):
-            self.opinionated.append((pod, node))
+            self._opinionated[pod.key] = (pod, node)
+
+    def remove(self, pod: Pod, node: str) -> None:
+        """Count ``pod`` on ``node`` no more."""
+        self._count(pod, node, -1)
+        del self._by_namespace[pod.metadata.namespace][pod.key], self._by_node[node][pod.key]
+        self._opinionated.pop(pod.key, None)
+
+    def _count(self, pod: Pod, node: str, sign: int) -> None:
+        self._pods[node] = self._pods.get(node, 0) + sign
+        owner = (_owner(pod), node)
+        self._owners[owner] = self._owners.get(owner, 0) + sign
         used = self._used.setdefault(node, {})
         for name, value in requests_of(pod).items():
-            used[name] = used.get(name, _NOTHING) + value
+            used[name] = used.get(name, _NOTHING) + sign * value
+
+    @property
+    def opinionated(self) -> Iterable[tuple[Pod, str]]:
+        """Pods that have something to say about others, with their nodes."""
+        return self._opinionated.values()
+
+    def pods_on(self, node: str) -> tuple[Pod, ...]:
+        """Pods of a node."""
+        return tuple(self._by_node.get(node, {}).values())
+
+    def taken(self, wanted: Iterable[HostPort], node: str) -> bool:
+        """Whether a pod of the node has one of these ports of it."""
+        wishes = list(wanted)
+        held = (port for pod in self._by_node.get(node, {}).values() for port in host_ports_of(pod)) if wishes else ()
+        return any(clashes(one, other) for other in held for one in wishes)
 
     def count(self, node: str) -> int:
         """Pods on a node."""
@@ -137,7 +179,7 @@ class Placement:
     def pods_in(self, namespaces: Iterable[str]) -> Iterator[tuple[Pod, str]]:
         """Pods with their nodes."""
         for namespace in namespaces:
-            yield from self._by_namespace.get(namespace, ())
+            yield from self._by_namespace.get(namespace, {}).values()
 
     def domain(self, node: str, key: str) -> str | None:
         """The value of a topology key on a node."""

@@ -19,7 +19,8 @@ from typing import Literal
 
 from podwire.base import Ref
 from podwire.compile.context import Context
-from podwire.kube import ReplicaSet
+from podwire.compile.workloads_preemption import PREEMPTED_BY
+from podwire.kube import Pod, ReplicaSet
 from podwire.plan import Bind, Create, EventFact, Merge, Remove, Write
 
 KEEP_SECONDS = 60.0
@@ -111,6 +112,8 @@ def _deed(context: Context, write: Write) -> Said | None:
             return _scaled(write.origin.ref, write.ref.name, before, int(write.patch["spec"]["replicas"]))
         case Merge(ref=Ref(kind="Job"), subresource="status"):
             return next(_ended(write), None)
+        case Remove(ref=Ref(kind="Pod")) if write.origin.path == PREEMPTED_BY:
+            return _preempted(context, write)
         case Remove(ref=Ref(kind="Pod" | "Job")) if write.origin.ref.kind in COMPONENTS:
             return _removed(write)
         case _:
@@ -123,6 +126,15 @@ def _created(write: Create) -> Said:
     if owner.kind == "StatefulSet":
         message = f"create Pod {name} in StatefulSet {owner.name} successful"
     return owner, "Normal", "SuccessfulCreate", message, COMPONENTS.get(owner.kind, "")
+
+
+def _preempted(context: Context, write: Remove) -> Said | None:
+    victim = context.snapshot.get(Pod, write.ref.namespace, write.ref.name)
+    by = context.snapshot.get(Pod, write.origin.ref.namespace, write.origin.ref.name)
+    if victim is None or by is None:
+        return None
+    message = f"Preempted by pod {by.metadata.uid} on node {victim.spec.node_name}"
+    return write.ref, "Normal", "Preempted", message, "default-scheduler"
 
 
 def _removed(write: Remove) -> Said | None:

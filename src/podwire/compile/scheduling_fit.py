@@ -8,10 +8,11 @@ Rules:
    (TaintToleration 3, NodeAffinity, InterPodAffinity and PodTopologySpread 2).
 
 Source: kubernetes ``pkg/scheduler/framework/plugins`` {interpodaffinity, podtopologyspread, nodeaffinity,
-tainttoleration, noderesources}.
+tainttoleration, nodeports, noderesources}.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 
 from podwire.compile.affinity import (
     PREFERRED,
@@ -19,6 +20,7 @@ from podwire.compile.affinity import (
     Json,
     Place,
     Placement,
+    host_ports_of,
     node_misfit,
     requests_of,
     section,
@@ -34,8 +36,17 @@ from podwire.kube import Pod
 AFFINITY_RULES = "node(s) didn't match pod affinity rules"
 ANTI_AFFINITY_RULES = "node(s) didn't match pod anti-affinity rules"
 EXISTING_RULES = "node(s) didn't satisfy existing pods anti-affinity rules"
+CROWDED = "Too many pods"
+PORTS = "node(s) didn't have free ports for the requested pod ports"
 SPREAD = "node(s) didn't match pod topology spread constraints"
 MISSING_LABEL = f"{SPREAD} (missing required label)"
+
+
+def can_be_helped(reason: str, requests: Mapping[str, Decimal], place: Place) -> bool:
+    """Whether fewer pods on ``place`` could make a pod fit that does not for ``reason``."""
+    if reason.startswith("Insufficient "):
+        return all(value <= place.room[name] for name, value in requests.items() if name in place.room)
+    return reason in (PORTS, CROWDED, SPREAD, ANTI_AFFINITY_RULES, EXISTING_RULES)
 
 
 class _Spread:
@@ -82,6 +93,7 @@ class Fit:
         """Works out what does not depend on the node."""
         self.pod, self.placement = pod, placement
         self.requests = requests_of(pod)
+        self._ports = tuple(host_ports_of(pod))
         affinity = section(pod, "podAffinity").get(REQUIRED) or ()
         anti = section(pod, "podAntiAffinity").get(REQUIRED) or ()
         self._near = [(str(term.get("topologyKey", "")), self._domains(term)) for term in affinity]
@@ -99,8 +111,10 @@ class Fit:
         reason = node_misfit(self.pod, place)
         if reason is not None:
             return reason
+        if self._ports and self.placement.taken(self._ports, place.name):
+            return PORTS
         if self.placement.count(place.name) >= place.limit:
-            return "Too many pods"
+            return CROWDED
         lacking = self.placement.lacking(self.requests, place)
         if lacking is not None:
             return f"Insufficient {lacking}"

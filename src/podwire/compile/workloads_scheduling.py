@@ -9,7 +9,7 @@ Rules:
    name.
 3. Pods are placed by priority, then oldest first, and each sees those before it, so one compile places a whole
    Deployment evenly.
-4. Nothing is preempted: a pod that would have to push out pods of lower priority waits, with a finding (PW6011).
+4. A pod that fits nowhere may push out pods of lower priority (:mod:`podwire.compile.workloads_preemption`).
 
 Source: kubernetes ``pkg/scheduler`` (messages of the plugins are kept word for word).
 """
@@ -18,13 +18,14 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 
-from podwire.base import FieldPath, Finding, Origin
+from podwire.base import FieldPath, Origin
 from podwire.compile.affinity import Place, Placement
 from podwire.compile.context import Context, Piece
 from podwire.compile.events import compile_event
 from podwire.compile.roster import roster_of
 from podwire.compile.scheduling_fit import Fit
 from podwire.compile.statuses import condition, merge_conditions, merge_status, parse_time
+from podwire.compile.workloads_preemption import compile_removals, preempt
 from podwire.kube import Pod, PriorityClass
 from podwire.plan import Bind, Write
 
@@ -42,22 +43,24 @@ def compile_scheduling(context: Context) -> Piece:
         return Piece()
     placement = Placement(snapshot, tuple(Place.of(node) for node in snapshot.nodes.values()))
     writes: dict[str, Write] = {}
-    findings: list[Finding] = []
     order = sorted(waiting, key=lambda p: (-priority_of(context, p), parse_time(p.metadata.creation_timestamp), p.key))
     for pod in order:
         if pod.spec.scheduling_gates:
             writes.update(_gated(context, pod))
             continue
-        reasons: dict[str, int] = {}
-        chosen = _choose(pod, placement, reasons)
+        misfits: dict[str, str] = {}
+        chosen = _choose(pod, placement, misfits)
         if chosen is None:
-            writes.update(_unschedulable(context, pod, _message(reasons, len(placement.places))))
-            findings.extend(_preemption(context, pod, reasons))
+            outcome = preempt(context, pod, placement, misfits, partial(priority_of, context))
+            writes.update(compile_removals(context, pod, outcome.victims))
+            writes.update(_unschedulable(context, pod, _message(misfits) + outcome.said, outcome.node))
+            if outcome.node:
+                placement.add(pod, outcome.node)
             continue
         placement.add(pod, chosen)
         key = f"bind/Pod/{pod.key}"
         writes[key] = context.memo.unit(f"write/{key}", (pod.metadata.uid, chosen), partial(_bind, pod, chosen))
-    return Piece(writes=writes, findings=tuple(findings))
+    return Piece(writes=writes)
 
 
 def priority_of(context: Context, pod: Pod) -> int:
@@ -70,18 +73,6 @@ def priority_of(context: Context, pod: Pod) -> int:
     classes = context.snapshot.all(PriorityClass)
     found = classes.get(name) if name else next((c for c in classes.values() if c.global_default), None)
     return found.value if found else 0
-
-
-def _preemption(context: Context, pod: Pod, reasons: dict[str, int]) -> Iterator[Finding]:
-    """Rule 4."""
-    crowded = any(reason.startswith("Insufficient") or reason == "Too many pods" for reason in reasons)
-    mine = priority_of(context, pod)
-    if not crowded or mine <= 0 or pod.spec.preemption_policy == "Never":
-        return
-    bound = (p for p in context.snapshot.all(Pod).values() if p.spec.node_name and not p.is_finished)
-    if any(priority_of(context, other) < mine for other in bound):
-        message = "pods of lower priority are not preempted; the pod waits until there is room"
-        yield Finding("PW6011", "warning", pod.ref, FieldPath("spec.priorityClassName"), message, "make room by hand")
 
 
 def _gated(context: Context, pod: Pod) -> Iterator[tuple[str, Write]]:
@@ -112,35 +103,37 @@ def _bind(pod: Pod, node: str) -> Write:
     return Bind(Origin(pod.ref, FieldPath("spec.nodeName")), pod.ref, pod.metadata.uid, node)
 
 
-def _choose(pod: Pod, placement: Placement, reasons: dict[str, int]) -> str | None:
+def _choose(pod: Pod, placement: Placement, misfits: dict[str, str]) -> str | None:
     fit, fitting = Fit(pod, placement), []
     for place in placement.places:
         reason = fit.misfit(place)
         if reason is None:
             fitting.append(place)
         else:
-            reasons[reason] = reasons.get(reason, 0) + 1
+            misfits[place.name] = reason
     best = fit.best(fitting)
     return best.name if best else None
 
 
-def _message(reasons: dict[str, int], nodes: int) -> str:
+def _message(misfits: dict[str, str]) -> str:
     """kube-scheduler's words: ``0/2 nodes are available: 2 node(s) didn't match ...``."""
-    if not nodes:
+    if not misfits:
         return "no nodes available to schedule pods"
-    parts = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
-    return f"0/{nodes} nodes are available: {parts}."
+    reasons = list(misfits.values())
+    parts = ", ".join(sorted(f"{reasons.count(reason)} {reason}" for reason in set(reasons)))
+    return f"0/{len(misfits)} nodes are available: {parts}."
 
 
-def _unschedulable(context: Context, pod: Pod, message: str) -> Iterator[tuple[str, Write]]:
+def _unschedulable(context: Context, pod: Pod, message: str, nominated: str) -> Iterator[tuple[str, Write]]:
     now = context.snapshot.now
     wanted = condition("PodScheduled", False, reason="Unschedulable", message=message)
 
     def make() -> Write | None:
-        return merge_status(pod, {"conditions": merge_conditions(pod.status.conditions, [wanted], now)})
+        shown = merge_conditions(pod.status.conditions, [wanted], now)
+        return merge_status(pod, {"conditions": shown, "nominated_node_name": nominated})
 
     key = f"schedule/Pod/{pod.key}"
-    patch = context.memo.unit(f"write/{key}", (pod, message), make)
+    patch = context.memo.unit(f"write/{key}", (pod, message, nominated), make)
     if patch is not None:
         yield key, patch
     event = compile_event(context, pod, reason="FailedScheduling", message=message, component=SCHEDULER)

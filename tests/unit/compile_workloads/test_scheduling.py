@@ -10,8 +10,10 @@ def place(world: World, name: str) -> str:
 
 
 def why(world: World, name: str) -> str:
+    """What the filters say; what preemption adds to it has its own tests."""
     conditions = world.get("Pod", name).get("status", {}).get("conditions", ())
-    return next((str(c["message"]) for c in conditions if c["type"] == "PodScheduled" and c["status"] == "False"), "")
+    said = (str(c["message"]) for c in conditions if c["type"] == "PodScheduled" and c["status"] == "False")
+    return next(said, "").partition(" preemption: ")[0]
 
 
 def required(*expressions: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +198,7 @@ def test_requests_must_fit() -> None:
     assert place(world, "c") != ""
 
 
-def test_priority_goes_first_and_nothing_is_preempted() -> None:
+def test_priority_goes_first() -> None:
     world = World(nodes=1)
     world.edit_node("node-1", status={"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "10"}})
     kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 100}
@@ -207,11 +209,27 @@ def test_priority_goes_first_and_nothing_is_preempted() -> None:
     world.apply(urgent)
     world.settle()
     assert place(world, "b") == "node-1" and place(world, "a") == ""
-    more = sized("c", cpu="1")
-    more["spec"]["priority"] = 1000
-    world.apply(more)
-    world.settle()
-    assert [str(f.ref.name) for f in world.compile().findings if f.code == "PW6011"] == ["c"]
+
+
+def test_a_port_of_a_node_is_had_once() -> None:
+    world = World()
+
+    def listening(name: str, **port: Any) -> None:
+        value = pod(name)
+        value["spec"]["containers"][0]["ports"] = [{"containerPort": 80, "protocol": "TCP", **port}]
+        world.apply(value)
+        world.settle()
+
+    for name in ("a", "b", "c"):
+        listening(name, hostPort=8080)
+    assert {place(world, "a"), place(world, "b")} == {"node-1", "node-2"}
+    assert why(world, "c") == "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports."
+    listening("udp", hostPort=8080, protocol="UDP")
+    listening("address", hostPort=8080, hostIP="127.0.0.1")
+    listening("other", hostPort=8081, hostIP="127.0.0.1")
+    listening("same", hostPort=8081, hostIP="127.0.0.2")
+    assert place(world, "udp") and place(world, "other") and place(world, "same")
+    assert why(world, "address").endswith("didn't have free ports for the requested pod ports.")
 
 
 def test_gates_hold_a_pod_back() -> None:
