@@ -245,6 +245,19 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ok("wait --for=condition=Ready pod/keep --timeout=60s", r"condition met"),
         ok("delete pod keep --grace-period=0 --force", r"force deleted"),
     ),
+    "priority": (
+        ok("get pc", r"^NAME +VALUE +GLOBAL-DEFAULT", r"^system-cluster-critical +2000000000 +false"),
+        ok("create priorityclass urgent --value=1000 --description=x", r"created"),
+        ok("get pod -n kube-system -l k8s-app=kube-dns -o jsonpath={.items[0].spec.priority}", r"^2000000000$"),
+        no(
+            'run plain --image=busybox --overrides=\'{"spec":{"priorityClassName":"none"}}\'',
+            r"no PriorityClass with name none was found",
+        ),
+        ok('run plain --image=busybox --overrides=\'{"spec":{"priorityClassName":"urgent"}}\'', r"created"),
+        ok("describe pod plain", r"^Priority: +1000$", r"unreachable:NoExecute op=Exists for 300s"),
+        ok("delete pod plain --force", r"deleted"),
+        ok("delete pc urgent", r"deleted"),
+    ),
     "debug": (
         ok("run patient --image=busybox --command -- sleep 31337", r"created"),
         ok("wait --for=condition=Ready pod/patient --timeout=60s", r"condition met"),
@@ -255,7 +268,12 @@ TABLE: dict[str, tuple[Row, ...]] = {
             r"condition met",
         ),
         ok("logs patient -c first", r"^patient$"),
-        ok("debug -i patient --image=busybox --target=patient -- pgrep -f 31337", r"^1$", r"Targeting container"),
+        ok(
+            "debug -i patient --image=busybox --target=patient -- sh -c 'read go; pgrep -f [s]leep.31337'",
+            r"^1$",
+            r"Targeting container",
+            text="go\n",
+        ),
         ok("debug patient --image=busybox -c stays -- sleep infinity"),
         ok(
             "wait --for=jsonpath={.status.ephemeralContainerStatuses[2].state.running} pod/patient --timeout=60s",
@@ -274,7 +292,12 @@ TABLE: dict[str, tuple[Row, ...]] = {
         ok("exec copy -c look -- pgrep -f 31337", r"^\d+$"),
         ok("debug patient --copy-to=other --set-image=*=alpine"),
         ok("get pod other -o jsonpath={.spec.containers[0].image}", r"^alpine$"),
-        ok("debug -i node/node-1 --image=busybox -- sh -c 'hostname; ls /host'", r"^node-1$", r"^etc$"),
+        ok(
+            "debug -i node/node-1 --image=busybox -- sh -c 'read go; hostname; ls /host'",
+            r"^node-1$",
+            r"^etc$",
+            text="go\n",
+        ),
         ok("delete pod patient copy other --force", r"deleted"),
     ),
     "nodes": (

@@ -7,6 +7,7 @@ from typing import Any
 
 from podwire.apiserver.families import family_of
 from podwire.apiserver.objects import key_of
+from podwire.apiserver.podadmission import system_classes
 from podwire.apiserver.rbac_defaults import default_objects
 from podwire.apiserver.verbs import Verbs, WriteOptions
 from podwire.kube.registry import KINDS
@@ -21,7 +22,7 @@ def bootstrap(verbs: Verbs, address: str, port: int) -> None:
     """Create what is missing; ``address`` and ``port`` are where pods reach the server (empty: they cannot)."""
     for name in NAMESPACES:
         _ensure(verbs, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    for value in default_objects():
+    for value in (*default_objects(), *system_classes()):
         _ensure(verbs, value)
     _ensure(verbs, _service(verbs.objects.allocator.first_address))
     meta: Json = {"name": "kubernetes", "namespace": "default"}

@@ -26,6 +26,7 @@ from podwire.apiserver.identity import AUTHENTICATED, MASTERS, User, service_acc
 from podwire.apiserver.limitrange import limit_pod
 from podwire.apiserver.objects import Objects, key_of
 from podwire.apiserver.patching import By, apply_patch, track_update
+from podwire.apiserver.podadmission import admit_pod, check_class
 from podwire.apiserver.quota import Quotas
 from podwire.apiserver.rbac import aggregate
 from podwire.apiserver.reaper import Deleted, DeleteOptions, Reaper
@@ -129,7 +130,9 @@ class Verbs:
             raise already_exists(kind, name)
         value = self._default(kind, prepare_create(kind, self._born(kind, value, options)))
         if kind.stored == "Pod":
-            value = limit_pod(self.objects, kind, value)
+            value = admit_pod(self.objects, kind, limit_pod(self.objects, kind, value))
+        if kind.stored == "PriorityClass":
+            check_class(self.objects, value)
         if kind.stored == "Service":
             self._check_fields(kind, value, None)
             value = self._assign(key, value, None, options)
@@ -238,6 +241,7 @@ class Verbs:
             raise conflict(kind, name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
         status = pod.get("status", {})
         others = [c for c in status.get("conditions", ()) if c.get("type") != "PodScheduled"]
+        status = {k: v for k, v in status.items() if k != "nominatedNodeName"}
         scheduled = {
             "type": "PodScheduled",
             "status": "True",
@@ -322,6 +326,8 @@ class Verbs:
         if same(new, old):
             return Outcome(value=old, rv=int(old["metadata"]["resourceVersion"]), warnings=warnings)
         self._check_fields(kind, new, old, subresource=subresource)
+        if kind.stored == "PriorityClass":
+            check_class(self.objects, new)
         if self.objects.kinds.meaning(kind).has_generation(kind):
             new = bump_generation(new, old)
         self._check_user(kind, new, old, options)

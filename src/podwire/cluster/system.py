@@ -161,6 +161,7 @@ def _deployment(namespace: str, name: str, labels: dict[str, str], spec: Json) -
 def _dns_pod() -> Json:
     return {
         "dnsPolicy": "Default",
+        "priorityClassName": "system-cluster-critical",
         "containers": [
             {
                 "name": "coredns",
