@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from podwire.base import Finding, differences
+from podwire.base import Edition, Finding, differences
 from podwire.compile import endpoints, nodes, policy, routes, services, status, workloads, zone
 from podwire.compile.context import Context, Piece
 from podwire.compile.memo import Memo
@@ -40,22 +40,31 @@ class Compiler:
         """No memory yet."""
         self._memo = Memo()
         self._last: Plans | None = None
+        self._writes: Edition[str, Write] = Edition()
+        self._said: tuple[tuple[Finding, ...], ...] = ()
+        self._findings: tuple[Finding, ...] = ()
 
     def compile(self, snapshot: Snapshot) -> Compiled:
-        """The plans of one instant."""
-        context = Context(snapshot, self._memo)
+        """The plans of one instant. A pass that fails leaves tables half advanced: then everything is forgotten."""
+        try:
+            return self._compile(Context(snapshot, self._memo))
+        except BaseException:
+            self._memo = Memo()
+            raise
+
+    def _compile(self, context: Context) -> Compiled:
         writes: dict[str, Write] = {}
-        findings: list[Finding] = []
+        said: list[tuple[Finding, ...]] = []
         wakes: list[float] = []
         for _, run in PASSES:
             piece = run(context)
             context.absorb(piece)
             writes.update(piece.writes)
-            findings.extend(piece.findings)
+            said.append(piece.findings)
             if piece.wake_at is not None:
                 wakes.append(piece.wake_at)
         self._memo.sweep()
-        settings = snapshot.settings
+        settings = context.snapshot.settings
         plans = Plans(
             services=context.services or ServicePlan({}, {}, (), ()),
             policy=context.policy or PolicyPlan({}, {}, (), {}, {}),
@@ -63,11 +72,27 @@ class Compiler:
             zone=context.zone or ZonePlan(settings.domain, (), {}, (), PodsMode("disabled", 30), 0, 30, ()),
             nodes=context.nodes
             or NodePlan(settings.cluster, settings.fabrics, {}, {}, {}, settings.service_cidrs, settings.cluster_cidrs),
-            writes=WritePlan(dict(sorted(writes.items()))),
-            findings=tuple(sorted(findings)),
+            writes=WritePlan(self._keep(writes)),
+            findings=self._sort(tuple(said)),
         )
         self._last = plans if self._last is None else _share(self._last, plans)
         return Compiled(self._last, min(wakes, default=None))
+
+    def _keep(self, writes: Mapping[str, Write]) -> Edition[str, Write]:
+        """All writes; an equal one is the object before."""
+        before = self._writes
+        changes: dict[str, Write | None] = dict.fromkeys(before.keys() - writes.keys())
+        for key, write in writes.items():
+            known = before.get(key)
+            changes[key] = known if known == write else write
+        self._writes = before.revise(changes)
+        return self._writes
+
+    def _sort(self, said: tuple[tuple[Finding, ...], ...]) -> tuple[Finding, ...]:
+        """All findings; the same object while no pass says anything else."""
+        if said != self._said:
+            self._said, self._findings = said, tuple(sorted(finding for found in said for finding in found))
+        return self._findings
 
 
 def _share(old: Plans, new: Plans) -> Plans:

@@ -11,7 +11,6 @@ Source: ``docs/design/services.md`` S30 to S38.
 """
 
 from functools import partial
-from typing import Any
 
 from podwire.base import Edition, Origin
 from podwire.compile.context import Context, Piece
@@ -24,7 +23,6 @@ from podwire.compile.endpoints_slices import MANAGED_LABEL, MANAGER, Sliced, com
 from podwire.compile.endpoints_views import PodView, has_derived_endpoints
 from podwire.compile.events import compile_said
 from podwire.compile.loadbalancers import compile_load_balancers
-from podwire.compile.memo import is_same
 from podwire.compile.nodes import is_ready
 from podwire.compile.topology import Topology, compile_topology
 from podwire.compile.touched import Results
@@ -63,7 +61,6 @@ class _State:
         self.busy: Edition[str, Sliced] = Edition()
         self._selections = Selections()
         self._table: Results[Sliced] = Results()
-        self._made: dict[str, tuple[tuple[Any, ...], Sliced]] = {}
 
     def update(self, context: Context) -> None:
         """Bring ``busy`` up to date: the Services with something to write or to say."""
@@ -74,7 +71,6 @@ class _State:
         def make(key: str) -> Sliced | None:
             if key in services:
                 return self._make(services[key], slices.get(key, ()), legacy.get(key), topology)
-            self._made.pop(key, None)
             return _orphan(legacy.get(key), slices.get(key, ()))
 
         results = self._table.update((services, slices, legacy), (topology,), make, also=stale)
@@ -85,7 +81,7 @@ class _State:
 
     def _make(
         self, service: Service, slices: tuple[EndpointSlice, ...], known: Endpoints | None, topology: Topology
-    ) -> Sliced:
+    ) -> Sliced | None:
         """The result of last time while nothing it was made from is another object."""
         if service.metadata.deletion_timestamp is not None:
             return Sliced({})
@@ -93,12 +89,7 @@ class _State:
             return Sliced(compile_mirrors(service, known, slices))
         pods = self._selections.select(service)
         inputs = (service, pods, slices, known, topology)
-        before = self._made.get(service.key)
-        if before is not None and is_same(before[0], inputs):
-            return before[1]
-        made = _compile_service(service, pods, slices, known, topology)
-        self._made[service.key] = (inputs, made)
-        return made
+        return self._table.unit(service.key, inputs, lambda: _compile_service(service, pods, slices, known, topology))
 
 
 def _busy(made: Sliced | None) -> Sliced | None:

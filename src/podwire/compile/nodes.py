@@ -4,24 +4,20 @@ Rules:
 
 1. A node needs an InternalIP and a podCIDR of each family of the cluster; one without is not run and said so (PW6001).
 2. A pod whose node does not exist has no unit.
-3. A container may start once the policy plane of its node names the pod's uid as applied; without planes, and on the
-   host network, nothing waits.
-4. A LoadBalancer address is reached through a node with a ready endpoint of a ``Local`` Service, else through the
+3. A LoadBalancer address is reached through a node with a ready endpoint of a ``Local`` Service, else through the
    first ready node.
 """
 
 from collections.abc import Iterator
 from functools import partial
 
-import msgspec
-
 from podwire.base import FieldPath, Finding, Origin
 from podwire.compile.context import Context, Piece
-from podwire.compile.nodes_pods import Names, compile_pod, find_names, is_planned, port_index
+from podwire.compile.nodes_units import follow_units
 from podwire.compile.statuses import find_condition
-from podwire.compile.tables import Table
-from podwire.kube import Node, Pod
-from podwire.plan import NodePlan, PodFact, ServicePort
+from podwire.compile.touched import Results
+from podwire.kube import Node
+from podwire.plan import NodePlan, ServicePort
 from podwire.plan import node as plan
 from podwire.plan.node import ExternalRoute
 
@@ -31,9 +27,8 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 def compile_nodes(context: Context) -> Piece:
     """The node plan, and findings about pods that cannot run as written."""
     snapshot, memo = context.snapshot, context.memo
-    settings, facts = snapshot.settings, snapshot.facts.pods
+    settings = snapshot.settings
     nodes: dict[str, plan.Node] = {}
-    pods: dict[str, plan.Pod] = {}
     findings: list[Finding] = []
     for name, node in snapshot.nodes.items():
         worker = memo.unit(f"node/{name}", (node, settings.families), partial(_node, node, settings.families))
@@ -41,31 +36,19 @@ def compile_nodes(context: Context) -> Piece:
             findings.append(_unfit(node))
         else:
             nodes[name] = worker
-    for namespace, members in snapshot.pods_by_namespace.items():
-        ports = port_index(context, namespace)
-        table: Table[Pod, Names] = memo.unit(f"pod-names/{namespace}", (), partial(Table, find_names))
-        for pod, names in zip(members, table.update(members), strict=True):
-            fact = facts.get(pod.metadata.uid)
-            if pod.spec.node_name not in nodes or not is_planned(pod, fact):
-                continue
-            compiled = compile_pod(context, pod, names, ports)
-            unit, key = compiled.unit, pod.key
-            if unit.run and not _is_cleared(context, pod, fact):
-                unit = memo.unit(f"held/{key}", (unit,), partial(_held, unit))
-            pods[key] = unit
-            findings.extend(compiled.findings)
+    pods = follow_units(context, nodes)
     made = NodePlan(
         cluster=settings.cluster,
         fabrics=settings.fabrics,
         nodes=nodes,
-        pods=pods,
+        pods=pods.units,
         routes=dict(_routes(context)),
         service_cidrs=settings.service_cidrs,
         cluster_cidrs=settings.cluster_cidrs,
         network=settings.network,
         mtu=settings.mtu,
     )
-    return Piece(nodes=made, findings=tuple(findings))
+    return Piece(nodes=made, findings=(*findings, *pods.findings.all))
 
 
 def _node(node: Node, families: tuple[str, ...]) -> plan.Node | None:
@@ -88,35 +71,24 @@ def _unfit(node: Node) -> Finding:
     return Finding("PW6001", "error", node.ref, FieldPath("spec.podCIDR"), message, fix)
 
 
-def _held(unit: plan.Pod) -> plan.Pod:
-    return msgspec.structs.replace(unit, run=False)
-
-
-def _is_cleared(context: Context, pod: Pod, observed: PodFact | None) -> bool:
-    """Rule 3. A pod whose containers run already is not held again while the plane loads anew."""
-    snapshot = context.snapshot
-    if pod.spec.host_network or not snapshot.settings.planes:
-        return True
-    if observed is not None and any(c.state != "waiting" for c in (*observed.init_containers, *observed.containers)):
-        return True
-    fact = snapshot.facts.planes.get(f"nft/{pod.spec.node_name}")
-    return fact is not None and pod.metadata.uid in fact.applied
-
-
 def _routes(context: Context) -> Iterator[tuple[str, ExternalRoute]]:
     services = context.services
     if services is None:
         return
     fallback = _first_ready(context)
     ports = services.ports
-    balanced = context.memo.unit("balanced-ports", (ports,), lambda: [u for u in ports.values() if u.load_balancer_ips])
-    for unit in balanced:
+    known: Results[ServicePort] = context.memo.unit("balanced-ports", (), Results)
+    for unit in known.update((ports,), (), lambda key: _balanced(ports.get(key))).values():
         for address in unit.load_balancer_ips:
             node = _local_node(unit) or fallback
             if node:
                 key = f"route/{address}"
                 route = context.memo.unit(key, (address, node, unit.service.key), partial(_route, unit, address, node))
                 yield address, route
+
+
+def _balanced(unit: ServicePort | None) -> ServicePort | None:
+    return unit if unit is not None and unit.load_balancer_ips else None
 
 
 def _route(unit: ServicePort, address: str, node: str) -> ExternalRoute:

@@ -11,7 +11,6 @@ Source: kubernetes ``pkg/kubelet/network/dns``, ``pkg/kubelet/kubelet_pods.go`` 
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Literal, cast
 
 import msgspec
@@ -20,13 +19,12 @@ from podwire.base import Finding, Origin
 from podwire.compile.accounts import ROOT_CA, VOLUME, access_volume, give_access
 from podwire.compile.containers import Missing, Problem, Surroundings, compile_container, needs_address
 from podwire.compile.context import Context
-from podwire.compile.nodes_ports import PortIndex
 from podwire.compile.volumes import Volumes, compile_volumes, mount_volumes, volume_findings
 from podwire.kube import ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret
 from podwire.kube.pods import Container as KubeContainer
 from podwire.plan import PodFact
 from podwire.plan import node as plan
-from podwire.snapshot import Settings
+from podwire.snapshot import Settings, Snapshot
 
 _NAME_LIMIT = 63
 
@@ -47,19 +45,16 @@ def is_planned(pod: Pod, fact: PodFact | None) -> bool:
     return not fact.gone if fact is not None else not pod.is_finished
 
 
-def compile_pod(context: Context, pod: Pod, names: Names, ports: PortIndex) -> CompiledPod:
-    """The unit of a planned pod, kept in the memo; ``names`` is :func:`find_names` of it, ``ports`` is
-    :func:`port_index` of its namespace."""
+def compile_pod(context: Context, pod: Pod, ports: tuple[plan.StandInPort, ...]) -> CompiledPod:
+    """The unit of a planned pod; ``ports`` are what Services send to it by number."""
     snapshot = context.snapshot
     fact = snapshot.facts.pods.get(pod.metadata.uid)
     addresses = fact.addresses if fact is not None and fact.addresses else pod.addresses
     node = snapshot.nodes[pod.spec.node_name]
-    around = _references(context, pod, names)
+    around = _references(snapshot, pod)
     if pod.spec.ephemeral_containers:
         around = msgspec.structs.replace(around, visitors=_visitors(pod, fact))
-    inputs = (pod, node, *msgspec.structs.astuple(around), ports, addresses, snapshot.settings)
-    make = partial(_compile, pod, node, around, ports, addresses, snapshot.settings)
-    return context.memo.unit(f"pod/{pod.key}", inputs, make)
+    return _compile(pod, node, around, ports, addresses, snapshot.settings)
 
 
 def _visitors(pod: Pod, fact: PodFact | None) -> tuple[str, ...]:
@@ -79,8 +74,8 @@ class _References(msgspec.Struct, frozen=True):
     """Ephemeral containers to run."""
 
 
-def _references(context: Context, pod: Pod, names: Names) -> _References:
-    namespace, snapshot = pod.metadata.namespace, context.snapshot
+def _references(snapshot: Snapshot, pod: Pod) -> _References:
+    namespace, names = pod.metadata.namespace, find_names(pod)
     if names == _NO_NAMES and not snapshot.settings.planes:
         return _NONE
     authority = (ROOT_CA,) if snapshot.settings.planes and ROOT_CA not in names[0] else ()
@@ -92,13 +87,22 @@ def _references(context: Context, pod: Pod, names: Names) -> _References:
         tuple(m for m in maps if m is not None),
         tuple(s for s in secrets if s is not None),
         claims,
-        tuple(_volume_of(context, claim) for claim in claims),
+        tuple(_volume_of(snapshot, claim) for claim in claims),
     )
 
 
-def _volume_of(context: Context, claim: PersistentVolumeClaim) -> PersistentVolume | None:
+def find_references(pod: Pod, *, planes: bool) -> tuple[str, ...]:
+    """The same objects by kind and key, existing or not; with ``planes`` the authority of the API is one."""
+    maps, secrets, claims = find_names(pod)
+    if planes:
+        maps = (*maps, ROOT_CA)
+    kinds = (("ConfigMap", maps), ("Secret", secrets), ("PersistentVolumeClaim", claims))
+    return tuple(f"{kind}/{pod.metadata.namespace}/{name}" for kind, names in kinds for name in names)
+
+
+def _volume_of(snapshot: Snapshot, claim: PersistentVolumeClaim) -> PersistentVolume | None:
     """The volume of a bound claim."""
-    found = context.snapshot.get(PersistentVolume, "", claim.spec.volume_name) if claim.spec.volume_name else None
+    found = snapshot.get(PersistentVolume, "", claim.spec.volume_name) if claim.spec.volume_name else None
     bound = found is not None and (found.spec.claim_ref or {}).get("uid") == claim.metadata.uid
     return found if bound else None
 
@@ -130,14 +134,13 @@ def find_names(pod: Pod) -> Names:
     return tuple(sorted(maps)), tuple(sorted(secrets)), tuple(sorted(claims))
 
 
-def port_index(context: Context, namespace: str) -> PortIndex:
-    """What Services of the namespace send to pods by number; ask once per namespace."""
-    services = context.snapshot.services_by_namespace.get(namespace, ())
-    return context.memo.unit(f"service-ports/{namespace}", services, partial(PortIndex.of, services))
-
-
 def _compile(
-    pod: Pod, node: Node, references: _References, index: PortIndex, addresses: tuple[str, ...], settings: Settings
+    pod: Pod,
+    node: Node,
+    references: _References,
+    ports: tuple[plan.StandInPort, ...],
+    addresses: tuple[str, ...],
+    settings: Settings,
 ) -> CompiledPod:
     around = Surroundings(
         pod=pod,
@@ -146,7 +149,7 @@ def _compile(
         addresses=node.internal_addresses if pod.spec.host_network else addresses,
         host_addresses=node.internal_addresses,
         rules=settings.images,
-        ports=index.ports_of(pod),
+        ports=ports,
         claims={c.metadata.name: v for c, v in zip(references.claims, references.volumes, strict=True)},
     )
     problems: list[Problem] = []

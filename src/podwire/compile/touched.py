@@ -5,7 +5,8 @@ Rules:
 1. A key is touched when a source has another object for it than at the update before, or when ``also`` names it. With
    other ``inputs`` every key is. How many snapshots lie between two updates does not matter.
 2. A result equal to the one before *is* the object before; None is no result.
-3. ``results`` is an edition; ``changed`` are the keys whose result is another object than before this update.
+3. ``results`` is an edition; ``touched`` are the keys made anew by the last update, ``changed`` those of them whose
+   result is another object.
 4. A ``make`` that fails forgets nothing: everything is made anew next time.
 
 ``tests/unit/compile_core/test_incremental.py`` holds every pass made of these against a compile without memory.
@@ -27,7 +28,9 @@ class Results(Generic[T]):
     def __init__(self) -> None:
         """Nothing seen."""
         self.results: Edition[str, T] = Edition()
+        self.touched: Set[str] = frozenset()
         self.changed: Set[str] = frozenset()
+        self._units: dict[str, tuple[tuple[Any, ...], T]] = {}
         self._sources: tuple[Source, ...] = ()
         self._inputs: tuple[Any, ...] = ()
 
@@ -41,13 +44,26 @@ class Results(Generic[T]):
     ) -> Edition[str, T]:
         """The results for ``sources``, mappings with the same keys. ``inputs`` is all else that ``make`` depends on; it
         is compared as the memo does."""
-        touched = self._touched(sources, inputs) | also
+        self.touched = self._touched(sources, inputs) | also
         self._sources = ()
         before = self.results
-        self.results = before.revise({key: kept(before.get(key), make(key)) for key in touched})
+        self.results = before.revise({key: kept(before.get(key), make(key)) for key in self.touched})
         self.changed = differences(before, self.results)
+        for key in self.changed - self.results.keys():
+            self._units.pop(key, None)
         self._sources, self._inputs = sources, inputs
         return self.results
+
+    def unit(self, key: str, inputs: tuple[Any, ...], make: Callable[[], T | None]) -> T | None:
+        """``make()``, or the result of last time while no input is another object: for results that hold a time. To be
+        called by the ``make`` of :meth:`update`."""
+        known = self._units.get(key)
+        if known is not None and is_same(known[0], inputs):
+            return known[1]
+        made = make()
+        if made is not None:
+            self._units[key] = (inputs, made)
+        return made
 
     def _touched(self, sources: tuple[Source, ...], inputs: tuple[Any, ...]) -> set[str]:
         if len(self._sources) != len(sources) or not is_same(self._inputs, inputs):

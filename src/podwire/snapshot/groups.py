@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from podwire.base import Edition
-from podwire.kube import EndpointSlice, KubeObject
+from podwire.kube import EndpointSlice, KubeObject, Pod
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -69,6 +69,11 @@ def controller_of(value: KubeObject) -> str:
     return next((owner.uid for owner in value.metadata.owner_references if owner.controller), "")
 
 
+def node_of(pod: Pod) -> str:
+    """The node it is bound to; empty for none."""
+    return pod.spec.node_name
+
+
 def uid_of(value: KubeObject) -> str:
     """Its own uid; offline objects may have none."""
     return value.metadata.uid
@@ -81,6 +86,7 @@ KEPT: tuple[Kept, ...] = (
     ("services_by_namespace", ("Service",), namespace_of),
     ("slices_by_service", ("EndpointSlice",), service_of),
     ("children", OWNED_KINDS, controller_of),
+    ("pods_by_node", ("Pod",), node_of),
     ("pods_by_uid", ("Pod",), uid_of),
 )
 """The groups of a snapshot: property, kinds, what groups them."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from podwire.base import Ref
 from podwire.kube import EndpointSlice, KubeObject, Namespace, Node, Pod, Service
 from podwire.plan import Facts
-from podwire.snapshot.groups import OWNED_KINDS, controller_of, group, namespace_of, service_of, uid_of
+from podwire.snapshot.groups import OWNED_KINDS, controller_of, group, namespace_of, node_of, service_of, uid_of
 from podwire.snapshot.settings import Settings
 
 T = TypeVar("T", bound=KubeObject)
@@ -66,6 +66,11 @@ class Snapshot:
     def children(self) -> Mapping[str, tuple[KubeObject, ...]]:
         """Pods, ReplicaSets, Jobs and ControllerRevisions by the uid of their controlling owner."""
         return group((v for kind in OWNED_KINDS for v in self.objects.get(kind, _EMPTY).values()), controller_of)
+
+    @cached_property
+    def pods_by_node(self) -> Mapping[str, tuple[Pod, ...]]:
+        """Pods bound to each node, existing or not."""
+        return group(self.all(Pod).values(), node_of)
 
     @cached_property
     def pods_by_uid(self) -> Mapping[str, tuple[Pod, ...]]:
