@@ -11,6 +11,7 @@ Rules (numbers are those of ``docs/design/policy.md``):
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 import msgspec
 from msgspec import structs
@@ -26,12 +27,14 @@ from podwire.compile.policy_classes import (
     selects_pod,
     subject_key,
 )
+from podwire.compile.policy_names import Learned, learned_addresses, patterns_of
 from podwire.compile.policy_refused import find_refused, list_refusals
 from podwire.compile.policy_status import condition_writes, find_audited, find_idle
-from podwire.compile.policy_tiers import Situation, cluster_policies_of, fold_tiers, reserve_self
+from podwire.compile.policy_tiers import Situation, cluster_policies_of, fold_tiers, reserve_nodes, reserve_self
 from podwire.compile.policy_views import (
     BlockPeer,
     NamedPort,
+    NamePeer,
     Peer,
     PodsPeer,
     PodView,
@@ -44,6 +47,8 @@ from podwire.compile.touched import kept
 from podwire.kube import selects
 from podwire.plan import SELF, Decision, Direction, Matched, PolicyPlan, PolicyPod, PortClass, RuleKey
 
+Nodes = tuple[tuple[str, tuple[str, ...]], ...]
+"""Names and addresses."""
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
 
@@ -51,10 +56,14 @@ def compile_policy(context: Context) -> Piece:
     """The policy plan. It is the same object as before while nothing a policy could see has changed."""
     world = follow_world(context)
     views, pods, namespaces = world.views, world.pods, world.namespaces
-    memo = context.memo
-    inputs = (pods, views, namespaces)
+    memo, names = context.memo, context.snapshot.facts.names
+    learned, ends = learned_addresses(names, patterns_of(world.cluster), context.snapshot.now)
+    nodes = tuple((n.name, n.addresses) for n in context.services.nodes.values()) if context.services else ()
+    near = memo.unit("policy-near", (nodes, world.cluster), lambda: _near(nodes, world.cluster))
+    inputs = (pods, views, namespaces, learned, near)
     folded: Folded = memo.unit("policy-plan", inputs, lambda: _refold(memo.last("policy-plan"), *inputs))
-    plan = folded.plan
+    complete = partial(structs.replace, folded.plan, names_revision=names.revision, nodes=dict(nodes))
+    plan = memo.unit("policy-plan-complete", (folded.plan, names.revision, nodes), complete)
     refusals = list_refusals(context.snapshot.facts.planes, pods.values())
     refused = (
         tuple(find_refused(views, refusals, {name: dict(pairs) for name, pairs in namespaces})) if refusals else ()
@@ -64,6 +73,7 @@ def compile_policy(context: Context) -> Piece:
         policy=plan,
         findings=(*world.findings, *idle, *refused),
         writes=dict(condition_writes(context, world.cluster, plan, refused)),
+        wake_at=ends,
     )
 
 
@@ -79,9 +89,10 @@ def _idle(
     return (*find_audited(views), *find_idle(views, decisions, found))
 
 
-Signature = tuple[str, Labels, tuple[NamedPort, ...], int]
-"""All the compiler needs to know of a pod: namespace, labels and named ports that matter, own peer class. Equal
-signatures give equal isolation and rules."""
+Near = tuple[PeerClass, ...]
+Signature = tuple[str, Labels, tuple[NamedPort, ...], int, Near]
+"""All the compiler needs to know of a pod: namespace, labels and named ports that matter, own peer class, its node as a
+peer. Equal signatures give equal isolation and rules."""
 
 
 class Folded(msgspec.Struct, frozen=True, eq=False):
@@ -96,16 +107,19 @@ class Folded(msgspec.Struct, frozen=True, eq=False):
     results: Mapping[Signature, tuple[str, Mapping[Direction, int]]]
     uses: Mapping[Signature, int]
     aside: tuple[Decision, ...] = ()
+    learned: Learned = ()
+    near: Mapping[str, Near] = {}
+    """The classes of each node to its own pods; empty while no rule could tell."""
 
     def signature_of(self, pod: PodView) -> Signature | None:
         """None for a pod of a class that was not there."""
         seen = self.relevance.reduce(pod)
         own = self.peers.class_of(seen)
-        return None if own is None else _signature(seen, own)
+        return None if own is None else _signature(seen, own, self.near.get(pod.node, ()))
 
 
-def _signature(seen: PodView, own: int) -> Signature:
-    return seen.pod.namespace, seen.labels, seen.ports, own
+def _signature(seen: PodView, own: int, near: Near) -> Signature:
+    return seen.pod.namespace, seen.labels, seen.ports, own, near
 
 
 def _refold(
@@ -113,16 +127,28 @@ def _refold(
     pods: Edition[str, PodView],
     views: tuple[PolicyView, ...],
     namespaces: tuple[tuple[str, Labels], ...],
+    learned: Learned,
+    near: Mapping[str, Near],
 ) -> Folded:
     """From ``old`` when only pods changed, within the signatures there are; else from nothing. The plans are equal
     either way, and made of the old units where those are equal: drivers compare units by identity."""
     if old is None:
-        return _fold(pods, views, namespaces)
-    moved = _move_pods(old, pods) if old.views is views and old.namespaces is namespaces else None
-    if moved is not None:
-        return moved
-    new = _fold(pods, views, namespaces)
+        return _fold(pods, views, namespaces, learned, near)
+    same = old.views is views and old.namespaces is namespaces and old.near is near
+    if same:
+        moved = _move_pods(old, pods) if old.learned == learned else _learn(old, pods, learned)
+        if moved is not None:
+            return moved
+    new = _fold(pods, views, namespaces, learned, near)
     return structs.replace(new, plan=_share(old.plan, new.plan))
+
+
+def _learn(old: Folded, pods: Edition[str, PodView], learned: Learned) -> Folded | None:
+    """Other addresses of known names, with the same pods: elements, if every class is there."""
+    names = old.peers.name(learned) if pods is old.pods else None
+    if names is None:
+        return None
+    return structs.replace(old, plan=structs.replace(old.plan, names=names), learned=learned)
 
 
 def _move_pods(old: Folded, pods: Edition[str, PodView]) -> Folded | None:
@@ -174,12 +200,16 @@ class _Recorder:
 
 
 def _fold(
-    pods: Edition[str, PodView], policies: tuple[PolicyView, ...], namespaces: tuple[tuple[str, Labels], ...]
+    pods: Edition[str, PodView],
+    policies: tuple[PolicyView, ...],
+    namespaces: tuple[tuple[str, Labels], ...],
+    learned: Learned,
+    near: Mapping[str, Near],
 ) -> Folded:
     labels = {name: dict(pairs) for name, pairs in namespaces}
     relevance = Relevance.of(policies)
     seen = {key: relevance.reduce(pod) for key, pod in pods.items()}
-    peers = classify_peers(seen.values(), labels, policies)
+    peers = classify_peers(seen.values(), labels, policies, learned)
     ports = classify_ports(seen.values(), (rule for policy in policies for rule in policy.rules))
     cluster = [policy for policy in policies if policy.subject is not None]
     by_namespace: dict[str, list[PolicyView]] = {}
@@ -191,11 +221,12 @@ def _fold(
     signatures: dict[str, Signature] = {}
     known: dict[Signature, tuple[str, dict[Direction, str]]] = {}
     for name, pod in seen.items():
-        own = peers.of_pod[name]
-        alike = signatures[name] = _signature(pod, own)
+        own, at = peers.of_pod[name], near.get(pod.node, ())
+        alike = signatures[name] = _signature(pod, own, at)
         if alike not in known:
             selecting = _selecting(pod, by_namespace.get(pod.pod.namespace, ()))
-            subject = Subject(pod, peers.classes[own], selecting, cluster_policies_of(pod, cluster, labels))
+            about = cluster_policies_of(pod, cluster, labels)
+            subject = Subject(pod, peers.classes[own], selecting, about, at)
             isolated = {d: recorder.note(decision) for d, decision in _defaults(subject).items()}
             known[alike] = _subject_key(subject), isolated
             key = known[alike][0]
@@ -216,9 +247,16 @@ def _fold(
         ports=ports,
         rule_sets={names[k]: found for k, found in rules.items()},
         decisions={numbers[text]: recorder.decisions[text] for text in sorted(recorder.decisions)},
+        names=peers.names,
     )
     aside = tuple(recorder.aside.values())
-    return Folded(plan, pods, policies, namespaces, peers, relevance, results, Counter(signatures.values()), aside)
+    counted = Counter(signatures.values())
+    return Folded(plan, pods, policies, namespaces, peers, relevance, results, counted, aside, learned, near)
+
+
+def _near(nodes: Nodes, cluster: tuple[PolicyView, ...]) -> dict[str, Near]:
+    found = {name: reserve_nodes(addresses, cluster) for name, addresses in nodes} if cluster else {}
+    return {name: near for name, near in found.items() if near}
 
 
 def _unit(pod: PodView, identity: int, rule_set: str, isolated: Mapping[Direction, int]) -> PolicyPod:
@@ -252,6 +290,7 @@ class Subject(msgspec.Struct, frozen=True):
     own: PeerClass
     selecting: Mapping[Direction, list[PolicyView]]
     about: Mapping[Direction, list[PolicyView]]
+    near: Near = ()
 
     def is_limited(self, direction: Direction) -> bool:
         """Whether any policy has a say."""
@@ -292,6 +331,7 @@ def _subject_key(subject: Subject) -> str:
     keys |= {f"cluster-{d}": tuple(p.policy.key for p in chosen) for d, chosen in about.items()}
     if about:
         keys["self"] = (str(subject.own.number),)
+        keys["near"] = tuple(f"{c.number}{sorted(map(str, c.blocks))}" for c in subject.near)
     return subject_key(keys, tuple(p for p in subject.pod.ports if p.name in names))
 
 
@@ -334,8 +374,12 @@ def _rule_set(
         if not subject.about:
             found.update(_union(subject, direction, peers, ports, recorder))
             continue
-        for peer in (*peers.classes.values(), reserve_self(subject.own)):
-            for port_class, decision in _decisions(subject, direction, peer, ports).items():
+        near = subject.near if direction == "egress" else ()
+        for peer in (*peers.classes.values(), reserve_self(subject.own), *near):
+            decisions = _decisions(subject, direction, peer, ports)
+            if peer.number > SELF and not any(decision.matched for decision in decisions.values()):
+                continue  # no rule is about the own node: let through without asking
+            for port_class, decision in decisions.items():
                 found[RuleKey(direction, peer.number, port_class)] = recorder.note(decision)
     return found
 
@@ -373,7 +417,7 @@ def _decisions(
     """By port class, for one peer of a pod under ClusterNetworkPolicies; only what differs from the default."""
     destination = subject.pod.ports if direction == "ingress" else peer.ports
     policies = subject.selecting.get(direction, [])
-    if peer.number == SELF:
+    if peer.number >= SELF:
         allowed: dict[int, set[Matched]] = {0: set()}
     else:
         allowed = _allowed(direction, policies, peer, destination, ports)
@@ -412,6 +456,8 @@ def _matches(item: Peer, peer: PeerClass) -> bool:
             return True
         case BlockPeer() as block:
             return block in peer.blocks
+        case NamePeer() as name:
+            return name in peer.names
         case PodsPeer() as pods:
             return pods.text in peer.pods
 

@@ -27,8 +27,10 @@ class Fold(msgspec.Struct, frozen=True):
         """The order of look-ups of :func:`podwire.plan.decide_policy`."""
         base = self.rules.get(RuleKey(key.direction, key.peer, 0))
         default = self.defaults.get(key.direction) or Decision("allow", key.direction, ())
-        if key.peer == SELF and base is None:
-            default = Decision("allow", key.direction, ())  # only ClusterNetworkPolicies decide about oneself
+        if key.peer >= SELF and base is None:
+            default = Decision(
+                "allow", key.direction, ()
+            )  # only ClusterNetworkPolicies decide about oneself and one's node
         return self.rules.get(key) or base or default
 
 
@@ -62,7 +64,7 @@ def _of_peer(
     ordered = sorted(keys)
     any_port = msgspec.structs.replace(ordered[0], port_class=0)
     base = combine(enforced.decide(any_port), audited.decide(any_port))
-    if base != default or any_port.peer == SELF:
+    if base != default or any_port.peer >= SELF:
         yield any_port, base
     for key in ordered:
         decision = combine(enforced.decide(key), audited.decide(key))

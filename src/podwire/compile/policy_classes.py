@@ -11,18 +11,23 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, summarize_address_ra
 import msgspec
 
 from podwire.base import Cidr, assign_numbers, stable_hash
-from podwire.compile.policy_views import BlockPeer, NamedPort, PodsPeer, PodView, PolicyView, Rule
+from podwire.compile.policy_names import Learned
+from podwire.compile.policy_views import BlockPeer, Match, NamedPort, NamePeer, PodsPeer, PodView, PolicyView, Rule
 from podwire.kube import selects
 from podwire.plan import WORLD, PortClass
 
+Parts = tuple[frozenset[str], frozenset[BlockPeer], tuple[NamedPort, ...], frozenset[NamePeer]]
+"""What defines a class: pod peers by text, blocks, named ports, domain names."""
+
 
 class PeerClass(msgspec.Struct, frozen=True):
-    """One identity: which pod peers (by text) and blocks match it, and its named ports."""
+    """One identity: which pod peers (by text), blocks and domain names match it, and its named ports."""
 
     number: int
     pods: frozenset[str]
     blocks: frozenset[BlockPeer]
     ports: tuple[NamedPort, ...]
+    names: frozenset[NamePeer] = frozenset()
 
 
 class PeerClasses(msgspec.Struct, frozen=True):
@@ -32,11 +37,15 @@ class PeerClasses(msgspec.Struct, frozen=True):
     classes: Mapping[int, PeerClass]
     of_pod: Mapping[str, int]
     cidrs: Mapping[Cidr, int]
-    by_match: Mapping[BlockPeer | str, tuple[PeerClass, ...]] = {}
+    by_match: Mapping[BlockPeer | NamePeer | str, tuple[PeerClass, ...]] = {}
     class_of: Callable[[PodView], int | None] = lambda pod: None
     """The class of a pod that was not there, if it is one of ``classes``."""
+    names: Mapping[str, int] = {}
+    """Identities of learned addresses."""
+    name: Callable[[Learned], Mapping[str, int] | None] = lambda learned: None
+    """The identities of other learned addresses, if the classes would be the same with them."""
 
-    def matching(self, match: BlockPeer | PodsPeer | None) -> Iterable[PeerClass]:
+    def matching(self, match: Match | None) -> Iterable[PeerClass]:
         """Every class one peer of a rule matches; None matches all."""
         if match is None:
             return self.classes.values()
@@ -44,22 +53,25 @@ class PeerClasses(msgspec.Struct, frozen=True):
 
 
 def classify_peers(
-    pods: Iterable[PodView], namespaces: Mapping[str, Mapping[str, str]], policies: Iterable[PolicyView]
+    pods: Iterable[PodView],
+    namespaces: Mapping[str, Mapping[str, str]],
+    policies: Iterable[PolicyView],
+    learned: Learned = (),
 ) -> PeerClasses:
-    """Identities of all pods and of all address ranges that some rule names."""
+    """Identities of all pods, of all address ranges that some rule names, and of the addresses of domain names."""
     rules = [rule for policy in policies for rule in policy.rules]
     blocks = sorted({p.match for r in rules for p in r.peers if isinstance(p.match, BlockPeer)})
     selectors = {p.match.text: p.match for r in rules for p in r.peers if isinstance(p.match, PodsPeer)}
     names = {item.name for r in rules if r.direction == "egress" for item in r.ports if item.name}
-    keys: dict[str, tuple[frozenset[str], frozenset[BlockPeer], tuple[NamedPort, ...]]] = {}
+    keys: dict[str, Parts] = {}
     pod_keys = {}
     matcher = _Matcher(selectors, namespaces)
 
-    def describe(pod: PodView) -> tuple[str, tuple[frozenset[str], frozenset[BlockPeer], tuple[NamedPort, ...]]]:
+    def describe(pod: PodView) -> tuple[str, Parts]:
         matched = matcher.match(pod)
-        inside = _blocks_of(pod.addresses[0], blocks) if blocks else frozenset[BlockPeer]()
+        inside = blocks_of(pod.addresses[0], blocks) if blocks else frozenset[BlockPeer]()
         ports = tuple(p for p in pod.ports if p.name in names)
-        return f"pod|{sorted(matched)}|{sorted(map(str, inside))}|{ports}", (matched, inside, ports)
+        return f"pod|{sorted(matched)}|{sorted(map(str, inside))}|{ports}", (matched, inside, ports, frozenset())
 
     for pod in pods:
         key, parts = describe(pod)
@@ -67,22 +79,52 @@ def classify_peers(
         pod_keys[pod.pod.key] = key
     ranges = _disjoint_ranges(blocks)
     for inside in {matched for _, matched in ranges}:
-        keys[_block_key(inside)] = (frozenset(), inside, ())
+        keys[_block_key(inside)] = (frozenset(), inside, (), frozenset())
+    named = _describe_names(learned, blocks)
+    keys |= _plain_names(rules) | dict(named.values())
     numbers = assign_numbers(keys)
     classes = {numbers[key]: PeerClass(numbers[key], *parts) for key, parts in sorted(keys.items())}
     classes[WORLD] = PeerClass(WORLD, frozenset(), frozenset(), ())
-    by_match: dict[BlockPeer | str, list[PeerClass]] = {}
+    by_match: dict[BlockPeer | NamePeer | str, list[PeerClass]] = {}
     for found in classes.values():
-        matches: tuple[BlockPeer | str, ...] = (*found.pods, *found.blocks)
+        matches: tuple[BlockPeer | NamePeer | str, ...] = (*found.pods, *found.blocks, *found.names)
         for match in matches:
             by_match.setdefault(match, []).append(found)
+    plain = _plain_names(rules).keys()
+    special = {key for key, _ in named.values()} - plain
+
+    def name(other: Learned) -> Mapping[str, int] | None:
+        found = _describe_names(other, blocks)
+        if {key for key, _ in found.values()} - plain != special:
+            return None
+        return {address: numbers[key] for address, (key, _) in found.items()}
+
     return PeerClasses(
+        names={address: numbers[key] for address, (key, _) in named.items()},
+        name=name,
         by_match={match: tuple(found) for match, found in by_match.items()},
         class_of=lambda pod: numbers.get(describe(pod)[0]),
         classes=classes,
         of_pod={pod: numbers[key] for pod, key in pod_keys.items()},
         cidrs=dict(sorted((cidr, numbers[_block_key(inside)]) for cidr, inside in ranges)),
     )
+
+
+def _plain_names(rules: Iterable[Rule]) -> dict[str, Parts]:
+    """A class for the addresses of each name alone, there before the first one is learned: then learning one of them is
+    an element, and no rule."""
+    matches = {peer.match for rule in rules for peer in rule.peers if isinstance(peer.match, NamePeer)}
+    return dict(_describe_name(frozenset({name}), frozenset()) for name in matches)
+
+
+def _describe_names(learned: Learned, blocks: list[BlockPeer]) -> dict[str, tuple[str, Parts]]:
+    """By address."""
+    return {address: _describe_name(frozenset(names), blocks_of(address, blocks)) for address, names in learned}
+
+
+def _describe_name(names: frozenset[NamePeer], inside: frozenset[BlockPeer]) -> tuple[str, Parts]:
+    key = f"name|{sorted(map(str, inside))}|{sorted(name.pattern for name in names)}"
+    return key, (frozenset(), inside, (), names)
 
 
 class _Matcher:
@@ -120,7 +162,8 @@ def selects_pod(peer: PodsPeer, pod: PodView, namespaces: Mapping[str, Mapping[s
     return selects(peer.pods, dict(pod.labels))
 
 
-def _blocks_of(address: str, blocks: Iterable[BlockPeer]) -> frozenset[BlockPeer]:
+def blocks_of(address: str, blocks: Iterable[BlockPeer]) -> frozenset[BlockPeer]:
+    """The blocks that hold an address."""
     parsed = ip_address(address)
     return frozenset(b for b in blocks if b.holds(parsed.version, int(parsed)))
 

@@ -5,16 +5,17 @@ Rules (C numbers are those of ``docs/design/policy.md``):
 1. Admin by (priority, name), rules as written. Accept and Deny end the direction, Pass leaves the tier (C2).
 2. A NetworkPolicy that selects the pod in the direction is final; Baseline is reached only without one (C3).
 3. A ClusterNetworkPolicy isolates nobody: what no rule decides is allowed (C1).
-4. To itself through a Service a pod is subject to ClusterNetworkPolicies, and let through by NetworkPolicies (C7).
+4. To itself through a Service, and to its own node, a pod is subject to ClusterNetworkPolicies, and let through by
+   NetworkPolicies (C7, C8).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from podwire.compile.policy_classes import PeerClass, selects_pod
-from podwire.compile.policy_views import Peer, PodView, PolicyView, Rule
-from podwire.plan import SELF, Decision, Direction, Matched
+from podwire.compile.policy_classes import PeerClass, blocks_of, selects_pod
+from podwire.compile.policy_views import BlockPeer, Peer, PodView, PolicyView, Rule
+from podwire.plan import OWN_NODE, SELF, Decision, Direction, Matched
 from podwire.plan.policy import Action
 
 ClassesOf = Callable[[Rule, PeerClass], set[int]]
@@ -60,12 +61,23 @@ def fold_tiers(
     NetworkPolicies allow; ``numbers`` are all port classes."""
     tiers = {tier: _matching(here, peer, tier) for tier in ("Admin", "Baseline")}
     base = _decide(here, tiers, allowed, 0)
-    found = {} if base == here.default and peer.number != SELF else {0: base}
+    found = {} if base == here.default and peer.number < SELF else {0: base}
     for number in numbers:
         decision = _decide(here, tiers, allowed, number)
         if decision != base:
             found[number] = decision
     return found
+
+
+def reserve_nodes(addresses: Iterable[str], policies: Iterable[PolicyView]) -> tuple[PeerClass, ...]:
+    """The classes of a pod's own node as its peer, one for each family in which egress rules name blocks."""
+    egress = [rule for policy in policies for rule in policy.rules if rule.direction == "egress"]
+    blocks = sorted({p.match for rule in egress for p in rule.peers if isinstance(p.match, BlockPeer)})
+    found = []
+    for address in addresses if blocks else ():
+        number = OWN_NODE[6 if ":" in address else 4]
+        found.append(PeerClass(number, frozenset(), blocks_of(address, blocks), ()))
+    return tuple(found)
 
 
 Step = tuple[Rule, set[int], Decision | None]

@@ -66,11 +66,24 @@ class PodsPeer(msgspec.Struct, frozen=True):
         return f"{self.namespace}|{_text(self.namespaces)}|{_text(self.pods)}"
 
 
+class NamePeer(msgspec.Struct, frozen=True, order=True):
+    """Addresses of a domain name, or of all names below one (``*.example.com``); lower case, no final dot."""
+
+    pattern: str
+
+    def matches(self, name: str) -> bool:
+        """Whether ``name`` is meant. A wildcard stands for one or more whole labels, not for none."""
+        return name.endswith(self.pattern[1:]) if self.pattern.startswith("*.") else name == self.pattern
+
+
+Match = BlockPeer | PodsPeer | NamePeer
+
+
 class Peer(msgspec.Struct, frozen=True):
     """One item of ``from``/``to``; ``match`` None matches everything (the list was empty)."""
 
     origin: Origin
-    match: BlockPeer | PodsPeer | None
+    match: Match | None
 
 
 class PortItem(msgspec.Struct, frozen=True):

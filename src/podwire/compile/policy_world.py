@@ -7,15 +7,16 @@ Rules:
    changes ``pod-template-hash`` brings no new kind of pod.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 import msgspec
 
 from podwire.base import Edition, Finding
 from podwire.compile.context import Context
-from podwire.compile.policy_cluster import view_cluster_policy
+from podwire.compile.policy_cluster import Surroundings, surroundings_of, view_cluster_policy
 from podwire.compile.policy_views import PodsPeer, PodView, PolicyView, group_labels, view_pod, view_policy
-from podwire.compile.touched import Results, Seen
+from podwire.compile.touched import Results, Seen, kept
 from podwire.kube import LabelSelector, Namespace, NetworkPolicy, Pod
 from podwire.kube.clusterpolicy import ClusterNetworkPolicy
 from podwire.plan import PodFact
@@ -41,6 +42,7 @@ class PolicyWorld:
         self._policies: Results[PolicyView] = Results()
         self._clusters: Results[PolicyView] = Results()
         self._spaces: Results[Labels] = Results()
+        self._around = Surroundings()
 
     @property
     def pods(self) -> Edition[str, PodView]:
@@ -51,10 +53,9 @@ class PolicyWorld:
         """Follow a snapshot."""
         self._follow_pods(snapshot)
         spaces, policies = snapshot.all(Namespace), snapshot.all(NetworkPolicy)
-        clusters = snapshot.all(ClusterNetworkPolicy)
         self._spaces.update((spaces,), (), lambda n: group_labels(spaces[n].metadata.labels) if n in spaces else None)
         self._policies.update((policies,), (), lambda k: view_policy(policies[k]) if k in policies else None)
-        self._clusters.update((clusters,), (), lambda k: view_cluster_policy(clusters[k]) if k in clusters else None)
+        self._follow_cluster_policies(snapshot)
         if self._spaces.changed:
             self.namespaces = tuple(self._spaces.results.items())
         if self._policies.changed or self._clusters.changed:
@@ -63,10 +64,22 @@ class PolicyWorld:
             self.views = (*self._policies.results.values(), *self.cluster)
             self.findings = tuple(finding for view in self.views for finding in view.findings)
 
+    def _follow_cluster_policies(self, snapshot: Snapshot) -> None:
+        """Peers by ``nodes`` depend on the nodes: a node that changes for policies makes all of them anew."""
+        policies = snapshot.all(ClusterNetworkPolicy)
+        around = surroundings_of(snapshot) if policies else Surroundings()
+        self._around = kept(self._around, around) or around
+        make = partial(_view_cluster, policies, self._around)
+        self._clusters.update((policies,), (self._around,), make)
+
     def _follow_pods(self, snapshot: Snapshot) -> None:
         pods, facts = snapshot.all(Pod), snapshot.facts
         observed = snapshot.keys_of(self._facts.advance(facts.pods))
         self._pods.update((pods,), (), lambda key: view_pod(pods[key], facts) if key in pods else None, also=observed)
+
+
+def _view_cluster(policies: Mapping[str, ClusterNetworkPolicy], around: Surroundings, key: str) -> PolicyView | None:
+    return view_cluster_policy(policies[key], around) if key in policies else None
 
 
 def follow_world(context: Context) -> PolicyWorld:

@@ -23,6 +23,7 @@ import msgspec
 from podwire.base import Finding, Origin, Ref
 from podwire.compile.context import Context, Piece
 from podwire.compile.corefile_blocks import is_reverse
+from podwire.compile.policy_names import released_revision, watched_names
 from podwire.compile.touched import Results
 from podwire.compile.zone_config import compile_dns_config, upstreams_of
 from podwire.compile.zone_records import Records, World, highest_version
@@ -53,6 +54,8 @@ def compile_zone(context: Context) -> Piece:
         config=part.config,
         upstreams=upstreams_of(part.config, domain),
         fallthrough=_fallthrough(options, (domain, *reverse)),
+        watched=watched_names(context.snapshot),
+        released=released_revision(context.snapshot, context.services.nodes if context.services else ()),
     )
     return Piece(zone=plan, findings=(*part.findings, *findings))
 

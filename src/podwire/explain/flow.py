@@ -217,7 +217,8 @@ def _policy_hop(world: World, pod: Ref | None, direction: Direction, *, peer: st
     if verdict.decision is None:
         subject = world.subject(pod)
         if subject is not None and direction in subject.isolated:
-            return Hop(direction, "allowed", f"NetworkPolicies let {subject.pod.key} reach itself")
+            whom = "itself" if peer in subject.addresses else f"its own node {subject.node}"
+            return Hop(direction, "allowed", f"NetworkPolicies let {subject.pod.key} reach {whom}")
         return Hop(direction, "allowed", f"no policy isolates {pod.key if pod else 'the source'} for {direction}")
     peer_pod = world.pods_by_address.get(peer)
     whom = f"{peer_pod.key if peer_pod else peer} on {port}/{protocol}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from podwire.compile.policy_views import BlockPeer, Peer, PodsPeer, PolicyView, PortItem, Rule, view_policy
+from podwire.compile.policy_views import BlockPeer, NamePeer, Peer, PodsPeer, PolicyView, PortItem, Rule, view_policy
 from podwire.explain.world import World
 from podwire.kube import LabelSelector, NetworkPolicy, Pod, selects
 from podwire.kube.clusterpolicy import ClusterNetworkPolicy
@@ -63,6 +63,8 @@ def _matches(world: World, item: Peer, peer: str) -> bool:
 
             parsed = ip_address(peer)
             return block.holds(parsed.version, int(parsed))
+        case NamePeer():
+            return False  # of ClusterNetworkPolicies only; their rules are not asked here
         case PodsPeer() as pods:
             return _pods_match(world, pods, peer)
 
@@ -83,6 +85,8 @@ def _peer_text(item: Peer) -> str:
             return "anybody"
         case BlockPeer(cidr=cidr, excepts=excepts):
             return f"{cidr}" + (f" except {', '.join(map(str, excepts))}" if excepts else "")
+        case NamePeer(pattern=pattern):
+            return pattern
         case PodsPeer(namespace=namespace, namespaces=namespaces, pods=pods):
             whose = (
                 f"of namespace {namespace}" if namespaces is None else f"of namespaces {format_selector(namespaces)}"

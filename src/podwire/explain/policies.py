@@ -18,7 +18,7 @@ import msgspec
 
 from podwire.base import Ref
 from podwire.compile.policy_classes import selects_pod
-from podwire.compile.policy_cluster import view_cluster_policy
+from podwire.compile.policy_cluster import surroundings_of, view_cluster_policy
 from podwire.compile.policy_refused import concerns, list_refusals
 from podwire.compile.policy_views import PodView, PolicyView, group_labels, view_pod, view_policy
 from podwire.explain.world import World
@@ -52,7 +52,8 @@ class PolicyState(msgspec.Struct, frozen=True):
 def explain_policies(world: World) -> tuple[PolicyState, ...]:
     """Every policy: ClusterNetworkPolicies in the order they decide, then NetworkPolicies by name."""
     snapshot = world.snapshot
-    cluster = [view_cluster_policy(p) for p in snapshot.all(ClusterNetworkPolicy).values()]
+    around = surroundings_of(snapshot)
+    cluster = [view_cluster_policy(p, around) for p in snapshot.all(ClusterNetworkPolicy).values()]
     cluster.sort(key=lambda view: (view.tier != "Admin", view.priority, view.policy.name))
     views = (*cluster, *(view_policy(p) for p in snapshot.all(NetworkPolicy).values()))
     subjects = _Subjects(world)

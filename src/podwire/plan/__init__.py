@@ -7,10 +7,11 @@ that there is one meaning. This room does not know Kubernetes kinds.
 """
 
 from podwire.plan import node as node
-from podwire.plan.facts import ContainerFact, EventFact, Facts, NodeFact, PlaneFact, PodFact
+from podwire.plan.facts import NAMES_UNIT, ContainerFact, EventFact, Facts, NamesFact, NodeFact, PlaneFact, PodFact
 from podwire.plan.node import NodePlan, node_netns, pod_netns
 from podwire.plan.plans import Driver, Fact, Plans, Report, digest
 from podwire.plan.policy import (
+    OWN_NODE,
     SELF,
     WORLD,
     Action,
@@ -58,6 +59,8 @@ from podwire.plan.writes import Bind, Create, Json, Merge, Remove, Replace, Writ
 from podwire.plan.zone import Answer, PodsMode, Record, ZoneIndex, ZonePlan, ZoneUnit
 
 __all__ = [
+    "NAMES_UNIT",
+    "OWN_NODE",
     "SELF",
     "WORLD",
     "Action",
@@ -78,6 +81,7 @@ __all__ = [
     "Json",
     "Matched",
     "Merge",
+    "NamesFact",
     "NodeFact",
     "NodePlan",
     "PlaneFact",

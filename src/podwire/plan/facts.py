@@ -63,6 +63,19 @@ class PlaneFact(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+NAMES_UNIT = "resolved-names"
+"""What a plane that has all of a :class:`NamesFact` says, with the revision. It comes after the units of pods, whose
+addresses are theirs whoever has a name for them."""
+
+
+class NamesFact(msgspec.Struct, frozen=True):
+    """Addresses of names outside the cluster, as our DNS answered them: by name, with the second at which each ends.
+    ``revision`` grows with every change; a plane that says :data:`NAMES_UNIT` of that number has them all."""
+
+    names: Mapping[str, tuple[tuple[str, float], ...]] = {}
+    revision: int = 0
+
+
 class EventFact(msgspec.Struct, frozen=True, order=True):
     """Something worth an Event on an object, once: image decision, probe failure, restart."""
 
@@ -84,3 +97,4 @@ class Facts(msgspec.Struct, frozen=True):
     nodes: Mapping[str, NodeFact] = {}
     planes: Mapping[str, PlaneFact] = {}
     events: tuple[EventFact, ...] = ()
+    names: NamesFact = NamesFact()

@@ -18,6 +18,7 @@ Source: networking.k8s.io/v1 NetworkPolicy; reference numbers N1 to N24 in ``doc
 
 from collections.abc import Mapping
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -32,6 +33,9 @@ WORLD = 0
 
 SELF = 1 << 20
 """The identity of a pod to itself, reached through a Service: no other identity is that large."""
+
+OWN_NODE: Mapping[int, int] = MappingProxyType({4: SELF + 1, 6: SELF + 2})
+"""The identity of a pod's own node to the pod, by address family (N17, C8)."""
 
 
 class PolicyPod(msgspec.Struct, frozen=True):
@@ -98,6 +102,12 @@ class PolicyPlan(msgspec.Struct, frozen=True):
     ports: tuple[PortClass, ...]
     rule_sets: Mapping[str, Mapping[RuleKey, int]]
     decisions: Mapping[int, Decision]
+    names: Mapping[str, int] = {}
+    """Identities of addresses outside the cluster that belong to names some rule names, as our DNS answered them."""
+    names_revision: int = 0
+    """The revision of the :class:`podwire.plan.NamesFact` that ``names`` were made of."""
+    nodes: Mapping[str, tuple[str, ...]] = {}
+    """Addresses of nodes by name: a pod's own node is let through by NetworkPolicies (N17)."""
 
 
 class PolicyVerdict(msgspec.Struct, frozen=True):
@@ -109,10 +119,12 @@ class PolicyVerdict(msgspec.Struct, frozen=True):
 
 
 def identity_of(plan: PolicyPlan, address: str) -> int:
-    """The identity of any address: a pod's, else its CIDR class, else :data:`WORLD`."""
+    """The identity of any address: a pod's, else that of a learned name, else its CIDR class, else :data:`WORLD`."""
     for pod in plan.pods.values():
         if address in pod.addresses:
             return pod.identity
+    if address in plan.names:
+        return plan.names[address]
     parsed = ip_address(address)
     for cidr, number in plan.cidrs.items():
         if cidr.family == parsed.version and cidr.base <= int(parsed) <= cidr.last:
@@ -136,15 +148,16 @@ def decide_policy(
     ``subject`` None (a node, an external host, a hostNetwork pod) is never filtered. The order of look-ups is the
     kernel's: (peer, port class), then (peer, any port), then the isolation default, then allow. A pod that reaches
     itself through a Service is let through, unless a ClusterNetworkPolicy is about it: then the rules for
-    :data:`SELF` decide. (By its own address a packet never leaves the pod; nobody asks here.)
+    :data:`SELF` decide. (By its own address a packet never leaves the pod; nobody asks here.) Likewise its own node,
+    by the rules for :data:`OWN_NODE`, in egress.
     """
     if subject is None or direction not in subject.isolated:
         return PolicyVerdict("allow", 0, None)
     rules = plan.rule_sets.get(subject.rule_set, {})
-    own = peer in subject.addresses
-    if own and RuleKey(direction, SELF, 0) not in rules:
+    special = _special(plan, subject, direction, peer)
+    if special and RuleKey(direction, special, 0) not in rules:
         return PolicyVerdict("allow", 0, None)
-    identity = SELF if own else identity_of(plan, peer)
+    identity = special or identity_of(plan, peer)
     number = rules.get(RuleKey(direction, identity, port_class_of(plan, protocol, port)))
     if number is None:
         number = rules.get(RuleKey(direction, identity, 0))
@@ -152,3 +165,13 @@ def decide_policy(
         number = subject.isolated[direction]
     decision = plan.decisions[number]
     return PolicyVerdict(decision.action, number, decision)
+
+
+def _special(plan: PolicyPlan, subject: PolicyPod, direction: Direction, peer: str) -> int:
+    """The identity of who is near: the pod itself, or its node; 0 for all others. A node's address as a source is not
+    special: what the node itself sends is asked nowhere, what other nodes send back with it is asked like all."""
+    if peer in subject.addresses:
+        return SELF
+    if direction == "egress" and peer in plan.nodes.get(subject.node, ()):
+        return OWN_NODE[6 if ":" in peer else 4]
+    return 0

@@ -53,6 +53,7 @@ def format_policy(plan: PolicyPlan) -> Iterator[str]:
         isolated = " ".join(f"{d}:{pod.isolated[d]:#x}" for d in sorted(pod.isolated)) or "open"
         yield f"pod {key} {','.join(pod.addresses)} identity {pod.identity:#x} {isolated} rules {pod.rule_set or '-'}"
     yield from (f"cidr {cidr} identity {number:#x}" for cidr, number in sorted(plan.cidrs.items()))
+    yield from (f"name {address} identity {number:#x}" for address, number in sorted(plan.names.items()))
     yield from (f"ports {p.protocol} {p.first}-{p.last} class {p.number:#x}" for p in plan.ports)
     for name in sorted(plan.rule_sets):
         for rule, number in sorted(plan.rule_sets[name].items()):

@@ -78,6 +78,10 @@ class ZonePlan(msgspec.Struct, frozen=True):
     upstreams: tuple[str, ...]
     config: DnsConfig = DnsConfig()
     fallthrough: tuple[str, ...] | None = None
+    watched: tuple[str, ...] = ()
+    """Names that policies name: their answers wait until the kernels know the addresses."""
+    released: int = 0
+    """The revision of :class:`NamesFact` that every kernel has."""
 
     def falls_through(self, zone: str) -> bool:
         """Whether the upstreams answer what ``zone`` does not know."""

@@ -15,7 +15,7 @@ import msgspec
 
 from podwire.base import NOWHERE, Draft, Finding, Ref
 from podwire.kube import KINDS, KubeObject, parse
-from podwire.plan import EventFact, Fact, Facts, NodeFact, PlaneFact, PodFact
+from podwire.plan import EventFact, Fact, Facts, NamesFact, NodeFact, PlaneFact, PodFact
 from podwire.snapshot.groups import KEPT, Groups
 from podwire.snapshot.settings import Settings
 from podwire.snapshot.snapshot import Snapshot
@@ -38,6 +38,7 @@ class SnapshotBuilder:
         self._nodes: Draft[str, NodeFact] = Draft()
         self._planes: Draft[str, PlaneFact] = Draft()
         self._events: tuple[EventFact, ...] = ()
+        self._names = NamesFact()
         self._gone: set[str] = set()
 
     def put(self, value: dict[str, Any]) -> None:
@@ -76,6 +77,9 @@ class SnapshotBuilder:
                 return _note(self._nodes, key, fact)
             case PlaneFact():
                 return _note(self._planes, key, fact)
+            case NamesFact():
+                known, self._names = self._names, fact
+                return known != fact
             case EventFact():
                 self._events = (*self._events, fact)
                 return True
@@ -94,7 +98,7 @@ class SnapshotBuilder:
         snapshot the facts of pods whose objects and sandboxes are both gone: they have said their last word."""
         if self._events and self._events[0].at < now - KEEP_EVENTS_SECONDS:
             self._events = tuple(event for event in self._events if event.at >= now - KEEP_EVENTS_SECONDS)
-        facts = Facts(self._pods.share(), self._nodes.share(), self._planes.share(), self._events)
+        facts = Facts(self._pods.share(), self._nodes.share(), self._planes.share(), self._events, self._names)
         tables = {kind: table.share() for kind, table in self._tables.items()}
         made = Snapshot(tables, facts=facts, settings=self.settings, now=now)
         made.adopt({name: groups.share() for name, groups in self._groups.items()})

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from podwire.compile import compile_plans
 from podwire.compile.context import Context, Piece
 from podwire.compile.memo import Memo
 from podwire.compile.policy import compile_policy
-from podwire.plan import Merge, PolicyVerdict, decide_policy
-from podwire.testing.build import namespace, pod, policy, snapshot
+from podwire.plan import Merge, PolicyPlan, PolicyVerdict, decide_policy
+from podwire.testing.build import namespace, node, pod, policy, snapshot
 
 Obj = dict[str, Any]
 WEB_IP, DB_IP, CLIENT_IP, OUTSIDE = "10.244.0.2", "10.244.0.3", "10.244.1.2", "198.51.100.7"
@@ -116,7 +117,7 @@ def test_networks_match_pods_and_the_outside() -> None:
     assert verdict(piece, "a/web", "egress", "203.0.113.1").action == "allow"
 
 
-@pytest.mark.parametrize("peer", [{}, {"nodes": {}}, {"domainNames": ["example.com"]}])
+@pytest.mark.parametrize("peer", [{}, {"domainNames": ["example.com", "web.a.svc.cluster.local"]}])
 def test_what_is_not_enforced_fails_closed_and_is_said(peer: Obj) -> None:
     piece = compiled(cluster("x", egress=[rule("Deny", peer, way="to")]))
     assert verdict(piece, "a/web", "egress", OUTSIDE).action == "deny"
@@ -156,3 +157,46 @@ def test_idle_policies_and_rules_are_said() -> None:
         ("half", "PW2031", "spec.ingress[1]"),
         ("late", "PW2031", "spec.ingress[0]"),
     }
+
+
+NODES = (node("node-1", "10.89.0.2"), node("node-2", "10.89.0.3", zone="b"))
+ZONE_B: Obj = {"nodes": {"matchLabels": {"topology.kubernetes.io/zone": "b"}}}
+
+
+def on_nodes(*policies: Obj) -> PolicyPlan:
+    return compile_plans(snapshot(*WORLD, *NODES, *policies)).policy
+
+
+def out_of_web(plan: PolicyPlan, peer: str, port: int = 80) -> str:
+    subject = plan.pods["a/web"]
+    return decide_policy(plan, subject=subject, direction="egress", peer=peer, protocol="TCP", port=port).action
+
+
+def test_nodes_are_their_addresses_and_none_is_understood() -> None:
+    plan = on_nodes(cluster("n", egress=[rule("Deny", ZONE_B, way="to")]))
+    assert [out_of_web(plan, a) for a in ("10.89.0.2", "10.89.0.3", OUTSIDE)] == ["allow", "deny", "allow"]
+    plan = on_nodes(cluster("n", egress=[rule("Deny", {"nodes": {"matchLabels": {"no": "such"}}}, way="to")]))
+    assert out_of_web(plan, OUTSIDE) == "allow"
+
+
+def test_the_own_node_is_subject_to_cluster_policies_only() -> None:
+    """N17, C8: web is on node-1."""
+    isolate = policy("a/none", podSelector={}, policyTypes=["Egress"])
+    assert out_of_web(on_nodes(isolate), "10.89.0.2") == "allow"
+    assert out_of_web(on_nodes(isolate), "10.89.0.3") == "deny"
+    every = cluster("n", egress=[rule("Deny", {"nodes": {}}, way="to", protocols=[{"tcp": {}}])])
+    assert out_of_web(on_nodes(every), "10.89.0.2") == "deny"
+    networks = cluster("n", egress=[rule("Deny", {"networks": ["10.89.0.0/24"]}, way="to")])
+    assert out_of_web(on_nodes(networks), "10.89.0.2") == "deny"
+    passing = cluster("n", egress=[rule("Pass", {"nodes": {}}, way="to"), rule("Deny", {"nodes": {}}, way="to")])
+    assert out_of_web(on_nodes(passing, isolate), "10.89.0.2") == "allow"
+
+
+def test_rules_about_nodes_differ_from_node_to_node() -> None:
+    """web is on node-1, client on node-2; both are selected alike and must not share what holds for the own node."""
+    plan = on_nodes(cluster("n", egress=[rule("Deny", ZONE_B, way="to")]))
+    for key, own in (("a/web", "allow"), ("b/client", "deny")):
+        address = {"a/web": "10.89.0.2", "b/client": "10.89.0.3"}[key]
+        subject = plan.pods[key]
+        found = decide_policy(plan, subject=subject, direction="egress", peer=address, protocol="TCP", port=1)
+        assert found.action == own

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from podwire.base import Cidr, Origin, Ref
 from podwire.plan import (
+    NAMES_UNIT,
     Decision,
     Matched,
     PolicyPlan,
@@ -119,7 +120,7 @@ def test_a_recreated_pod_leaves_nothing_behind() -> None:
     for uid, address in (("old", "10.244.0.1"), ("new", "10.244.0.2")):
         pod = PolicyPod(Ref("Pod", "t", "p"), uid, "node-a", (address,), 7, {}, "")
         tables = renderer.render(NftPlan(SERVICES, PolicyPlan({"t/p": pod}, {}, (), {}, {})))["node-a"]
-    assert set(tables.policy) == {"pod/new", "cidrs", "ports"}
+    assert set(tables.policy) == {"pod/new", "cidrs", "ports", NAMES_UNIT}
 
 
 def test_overlapping_blocks_are_cut_first_wins() -> None:

@@ -6,8 +6,9 @@ Rules:
    changes what holds for the whole zone, ``commit`` makes it all visible and is acknowledged with the same number.
 2. A fresh table is built aside and replaces the old one at its commit, so a restart of the driver is not noticed.
 3. ``sockets`` announces descriptors that came with the frame: UDP and TCP, made in the host's network namespace.
-4. ``beat`` says that the driver is alive, every few seconds while there is nothing else to say.
-5. When the driver goes away the worker goes on with what it has, and connects again.
+4. ``release`` lets an answer go that the worker told the driver of (``learned``; see ``hold.py``).
+5. ``beat`` says that the driver is alive, every few seconds while there is nothing else to say.
+6. When the driver goes away the worker goes on with what it has, and connects again.
 """
 
 import json
@@ -32,12 +33,14 @@ class Control:
         *,
         on_table: Callable[[Table], None],
         on_sockets: Callable[[list[socket.socket]], None],
+        on_release: Callable[[int], None],
     ) -> None:
         """Not connected yet; :meth:`ensure` does that."""
         self._loop = loop
         self._path = path
         self._on_table = on_table
         self._on_sockets = on_sockets
+        self._on_release = on_release
         self._sock: socket.socket | None = None
         self._received = bytearray()
         self._descriptors: list[int] = []
@@ -70,15 +73,16 @@ class Control:
         self._loop.watch(sock.fileno(), self._read)
         return None
 
-    def send(self, value: dict[str, Any]) -> None:
-        """Tell the driver something; lost when it is not there."""
+    def send(self, value: dict[str, Any]) -> bool:
+        """Tell the driver something; whether it is there to hear it."""
         if self._sock is None:
-            return
+            return False
         data = json.dumps(value).encode()
         try:
             self._sock.sendall(len(data).to_bytes(4, "big") + data)
         except OSError:
             self._drop()
+        return self._sock is not None
 
     def _drop(self) -> None:
         if self._sock is not None:
@@ -126,6 +130,9 @@ class Control:
             count = frame["sockets"]
             mine, self._descriptors = self._descriptors[:count], self._descriptors[count:]
             self._on_sockets([socket.socket(fileno=fd) for fd in mine])
+            return
+        if "release" in frame:
+            self._on_release(frame["release"])
             return
         if frame.get("fresh"):
             self._staged = Table(_meta(frame["meta"], None))
@@ -176,4 +183,5 @@ def _meta(fields: dict[str, Any], old: Meta | None) -> Meta:
         upstreams=tuple(fields["upstreams"]),
         fallthrough=None if fields.get("fallthrough") is None else tuple(fields["fallthrough"]),
         config=config if (config := fields.get("config")) is not None or old is None else old.config,
+        watched=tuple(fields.get("watched", ())),
     )

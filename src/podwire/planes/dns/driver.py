@@ -9,6 +9,8 @@ Rules:
    everything anew.
 4. Upstream sockets are made here, in the host's network namespace: a socket keeps the namespace it was made in
    (``docs/lab/2026-11-24-dns-worker.md``).
+5. Workers tell the addresses of names that policies name. They become a fact at once; the answer is released when the
+   plan says that every kernel has them (``learned.py``, ``hold.py``).
 """
 
 import asyncio
@@ -16,16 +18,19 @@ import json
 import os
 import socket
 import sys
+import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from podwire.base import PodwireError
 from podwire.plan import PlaneFact, Report, ZonePlan
 from podwire.planes.dns import frames
+from podwire.planes.dns.learned import Learned
 
-PLANE = "dns"
-SOCKET_NAME = "dns.sock"
+PLANE, NAMES = "dns", "dns/names"
+SOCKET_NAME, LEARNED_NAME = "dns.sock", "learned.json"
 UDP_SOCKETS = 4
 TCP_SOCKETS = 4
 MAX_BACKLOG = 256 << 20
@@ -75,6 +80,9 @@ class DnsDriver:
         self._workers: dict[_Worker, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
+        self._learned = Learned()
+        self._store = run_dir / LEARNED_NAME
+        self._waiting: list[tuple[int, _Worker, int]] = []
 
     async def start(self) -> None:
         """Listen for workers. Raises :class:`PodwireError` when the socket cannot be made."""
@@ -90,6 +98,7 @@ class DnsDriver:
         finally:
             os.umask(old)
         self._listener = listener
+        self._recall()
         self._spawn(self._accept(listener))
 
     async def apply(self, plan: ZonePlan) -> None:
@@ -97,6 +106,7 @@ class DnsDriver:
         old = self._plan
         if old is plan:
             return
+        self._release(plan.released)
         known = old.units if old is not None else {}
         put = {key: unit for key, unit in plan.units.items() if known.get(key) is not unit}
         remove = tuple(key for key in known if key not in plan.units)
@@ -210,6 +220,33 @@ class DnsDriver:
             worker.revision = int(frame["loaded"])
             worker.rejected = {str(k): str(v) for k, v in frame.get("failed", {}).items()}
             self._tell()
+        if "learned" in frame:
+            self._learn(worker, frame)
+
+    def _learn(self, worker: _Worker, frame: dict[str, Any]) -> None:
+        before = self._learned.revision
+        addresses = [(str(address), int(ttl)) for address, ttl in frame["addresses"]]
+        revision = self._learned.take(str(frame["name"]), addresses, time.time())
+        self._waiting.append((revision, worker, int(frame["learned"])))
+        if revision != before:
+            self._report(NAMES, self._learned.fact())
+            with suppress(OSError):  # only a restart would miss it
+                self._store.write_bytes(self._learned.dump())
+        self._release(self._plan.released if self._plan else 0)
+
+    def _release(self, revision: int) -> None:
+        due = [one for one in self._waiting if one[0] <= revision]
+        if due:
+            self._waiting = [one for one in self._waiting if one[0] > revision]
+        for _, worker, number in due:
+            if worker in self._workers:
+                worker.put(frames.encode_release(number))
+
+    def _recall(self) -> None:
+        with suppress(OSError):
+            self._learned.load(self._store.read_bytes(), time.time())
+        if self._learned.revision:
+            self._report(NAMES, self._learned.fact())
 
     def _tell(self) -> None:
         confirmed = [w for w in self._workers if w.revision]
@@ -239,6 +276,7 @@ class DnsDriver:
 
     def _drop(self, worker: _Worker) -> None:
         self._workers.pop(worker, None)
+        self._waiting = [one for one in self._waiting if one[1] is not worker]
         worker.sock.close()
         for _, sockets in worker.queue:
             for sock in sockets:

@@ -47,6 +47,11 @@ def encode_sockets(count: int) -> bytes:
     return _frame({"sockets": count})
 
 
+def encode_release(number: int) -> bytes:
+    """The answer of this number may go out."""
+    return _frame({"release": number})
+
+
 def encode_beat() -> bytes:
     """The driver is alive and has nothing to say."""
     return _frame({"beat": True})
@@ -68,6 +73,7 @@ def meta_of(plan: ZonePlan, old: ZonePlan | None) -> dict[str, Any]:
         "upstreams": plan.upstreams,
         "fallthrough": plan.fallthrough,
         "config": None if same_config else blocks,
+        "watched": plan.watched,
     }
 
 

@@ -31,6 +31,8 @@ class Meta(NamedTuple):
     """Zones whose unknown names go to the upstreams; None: the reverse zones."""
     config: list[Any] | None = None
     """Server blocks as plain values; None: the zone and the upstreams."""
+    watched: tuple[str, ...] = ()
+    """Names whose answers wait (``hold.py``)."""
 
 
 WireRecord = tuple[str, str, int, str]

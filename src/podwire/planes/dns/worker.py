@@ -24,6 +24,7 @@ from typing import Any
 
 from podwire.planes.dns.channels import Channels
 from podwire.planes.dns.control import Control
+from podwire.planes.dns.hold import Hold
 from podwire.planes.dns.listeners import Listeners, Options
 from podwire.planes.dns.loop import Loop, Stream, StreamServer, say
 from podwire.planes.dns.machine import Arrival, Forward, Responder
@@ -63,10 +64,17 @@ class Worker:
         )
         self._tcp: StreamServer | None = None
         self._ending = 0.0
-        self._control = Control(self.loop, options.control, on_table=self._load, on_sockets=self._adopt)
+        self._hold = Hold(lambda value: self._control.send(value))
+        self._control = Control(
+            self.loop,
+            options.control,
+            on_table=self._load,
+            on_sockets=self._adopt,
+            on_release=lambda number: self._hold.release(number, time.monotonic()),
+        )
         self._channels = Channels(
             self.loop,
-            want_sockets=lambda: self._control.send({"want": "tcp"}),
+            want_sockets=self._want_tcp,
             give_up_seconds=options.upstream_timeout,
         )
         if not options.inherited:
@@ -81,7 +89,8 @@ class Worker:
     def tick(self) -> float | None:
         """Do what is due; how long the loop may sleep."""
         now = time.monotonic()
-        pauses = [self._control.ensure(now), self._channels.expire(now), self._check_driver(now)]
+        pauses = [self._control.ensure(now), self._channels.expire(now), self._hold.expire(now)]
+        pauses.append(self._check_driver(now))
         for server in (*self._servers, self._tcp):
             if server is None:
                 continue
@@ -126,6 +135,7 @@ class Worker:
     def _load(self, table: Table) -> None:
         if self._responder.load(table):
             self._channels.set_pools(self._responder.built.pools)
+        self._hold.watch(table.meta.watched, table.meta.domain)
         self._run_background()
         if self._tcp is None:
             self._serve()
@@ -179,19 +189,30 @@ class Worker:
         reply = self._responder.reply(packet, Arrival(peer[0], peer[1], False, time.monotonic()))
         if self._responder.background:
             self._run_background()
-        if not isinstance(reply, Forward):
-            return reply
 
-        def deliver(message: bytes | None) -> None:
-            if message is None:
-                return
+        def send(message: bytes) -> None:
             try:
                 self._udp.sendto(message, peer)
             except OSError as error:
                 say("WARNING", f"cannot reply to {peer[0]}: {error}")
 
+        if not isinstance(reply, Forward):
+            return None if reply is not None and self._holds(reply, send) else reply
+
+        def deliver(message: bytes | None) -> None:
+            if message is not None and not self._holds(message, send):
+                send(message)
+
         self._channels.ask(reply, deliver, tcp=False)
         return None
+
+    def _holds(self, message: bytes, send: Callable[[bytes], None]) -> bool:
+        """Whether the answer waits for the kernels (``hold.py``)."""
+        hold = self._hold
+        return hold.watching and hold.keep(message, lambda: send(message), time.monotonic())
+
+    def _want_tcp(self) -> None:
+        self._control.send({"want": "tcp"})
 
     def _on_tcp(self, stream: Stream) -> None:
         data = stream.received
@@ -206,11 +227,26 @@ class Worker:
             if reply is None:
                 stream.close()
                 return
-            if isinstance(reply, bytes):
-                stream.write(len(reply).to_bytes(2, "big") + reply)
-                continue
             stream.pending += 1
-            self._channels.ask(reply, _tcp_deliver(stream), tcp=True)
+            deliver = self._tcp_deliver(stream)
+            if isinstance(reply, bytes):
+                deliver(reply)
+            else:
+                self._channels.ask(reply, deliver, tcp=True)
+
+    def _tcp_deliver(self, stream: Stream) -> Callable[[bytes | None], None]:
+        def send(message: bytes) -> None:
+            stream.pending -= 1
+            stream.write(len(message).to_bytes(2, "big") + message)
+
+        def deliver(message: bytes | None) -> None:
+            if message is None:
+                stream.pending -= 1
+                stream.close()
+            elif not self._holds(message, send):
+                send(message)
+
+        return deliver
 
     def _http(self, path: str, status: Callable[[], tuple[int, str]]) -> Callable[[Stream], None]:
         def on_data(stream: Stream) -> None:
@@ -223,17 +259,6 @@ class Worker:
                 stream.end()
 
         return on_data
-
-
-def _tcp_deliver(stream: Stream) -> Callable[[bytes | None], None]:
-    def deliver(message: bytes | None) -> None:
-        stream.pending -= 1
-        if message is None:
-            stream.close()
-        else:
-            stream.write(len(message).to_bytes(2, "big") + message)
-
-    return deliver
 
 
 _REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}

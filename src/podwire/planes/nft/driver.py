@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from podwire.base import PodwireError
-from podwire.plan import PlaneFact, PolicyPlan, PolicyPod, Report, ServicePort, digest, node_netns
+from podwire.plan import NAMES_UNIT, PlaneFact, PolicyPlan, PolicyPod, Report, ServicePort, digest, node_netns
 from podwire.planes.nft.agent import NodeAgent, Outcome
 from podwire.planes.nft.cut import Judge, is_stricter_possible, relabel_flows
 from podwire.planes.nft.nftlib import Session, load_library, open_session
@@ -179,7 +179,8 @@ class Digests:
         self._pods: Mapping[str, PolicyPod] = {}
 
     def update(self, plan: NftPlan) -> Mapping[str, str]:
-        """Digest by pod uid and by Service port key. The same object as before when nothing changed."""
+        """Digest by pod uid and by Service port key, and the revision of the names; the same object as before when
+        nothing changed."""
         ports, pods = plan.services.ports, plan.policy.pods
         new = {key: digest(port) for key, port in ports.items() if self._ports.get(key) is not port}
         changed = [key for key, pod in pods.items() if self._pods.get(key) is not pod]
@@ -188,7 +189,9 @@ class Digests:
         # A pod without an address is nothing to a kernel: nothing of it can be in force.
         new.update((pods[key].uid, digest(pods[key])) for key in changed if pods[key].addresses)
         self._ports, self._pods = ports, pods
-        if new or gone:
+        if plan.policy.names_revision:
+            new[NAMES_UNIT] = str(plan.policy.names_revision)
+        if gone or any(self.known.get(key) != text for key, text in new.items()):
             known = {**self.known, **new}
             for key in gone - new.keys():
                 known.pop(key, None)

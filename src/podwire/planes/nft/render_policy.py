@@ -4,11 +4,12 @@ Rules:
 
 1. Every node knows the identity of every pod; rules and isolation are loaded for its own pods only.
 2. A pod's unit is complete: identity, isolation, its own pair, and its rule set spelled for its addresses. The pair
-   lets the pod reach itself (own-pairs), or names who it is to itself when rules decide about that (self-pairs).
+   lets the pod reach itself (own-pairs), or names who it is to itself when rules decide about that (self-pairs); so it
+   is with its node.
 3. An entry of a direction that is not isolated is left out: nobody looks there.
 4. Interval maps (CIDR classes, port classes) are one unit each and replaced as a whole.
-
-5. A pod's unit holds the elements of every family it has addresses of; identities and rules are the same in each.
+5. Learned addresses of domain names are one unit: they change one by one, and belong to all pods.
+6. A pod's unit holds the elements of every family it has addresses of; identities and rules are the same in each.
 
 The look-up order these elements feed is that of :func:`podwire.plan.decide_policy`.
 """
@@ -20,7 +21,7 @@ from itertools import pairwise
 import msgspec
 
 from podwire.base import Cidr
-from podwire.plan import SELF, Decision, PolicyPlan, PolicyPod, PortClass, RuleKey
+from podwire.plan import NAMES_UNIT, OWN_NODE, SELF, Decision, PolicyPlan, PolicyPod, PortClass, RuleKey
 from podwire.plan.policy import Action, Direction
 from podwire.planes.nft import tables as t
 
@@ -54,7 +55,7 @@ class PolicyRenderer:
         self._known: dict[str, _Known] = {}
         self._suffixes: dict[str, tuple[Mapping[RuleKey, int], _Suffixes]] = {}
         self._units: dict[str, dict[str, t.Unit]] = {}
-        self._tables: tuple[t.Unit, t.Unit] = (t.Unit({}), t.Unit({}))
+        self._tables = {CIDRS_UNIT: t.Unit({}), PORTS_UNIT: t.Unit({}), NAMES_UNIT: t.Unit({})}
 
     def render(self, plan: PolicyPlan, nodes: Iterable[str]) -> dict[str, tuple[dict[str, t.Unit], t.Delta | None]]:
         """Units by node name, and what changed in them since the call before.
@@ -70,14 +71,17 @@ class PolicyRenderer:
         pods = {plan.pods[key].uid: plan.pods[key] for key in changed}
         gone -= pods.keys()
         if before is _NOTHING or before.cidrs != plan.cidrs or before.ports != plan.ports:
-            self._tables = (render_cidrs(plan.cidrs, self._families), render_ports(plan.ports, self._families))
+            self._tables[CIDRS_UNIT] = render_cidrs(plan.cidrs, self._families)
+            self._tables[PORTS_UNIT] = render_ports(plan.ports, self._families)
+        if before.names != plan.names:
+            self._tables[NAMES_UNIT] = render_names(plan.names, self._families)
         self._suffixes = {k: v for k, v in self._suffixes.items() if plan.rule_sets.get(k) is v[0]}
         for uid in gone:
             del self._known[uid]
         for uid, pod in pods.items():
             self._known[uid] = self._render_pod(pod, plan)
         self._plan = plan
-        touched = (*sorted(_POD + uid for uid in gone | pods.keys()), CIDRS_UNIT, PORTS_UNIT)
+        touched = (*sorted(_POD + uid for uid in gone | pods.keys()), *self._tables)
         known = self._units
         self._units = {name: self._node_units(name, changed=pods.keys(), gone=gone) for name in nodes}
         return {
@@ -111,8 +115,7 @@ class PolicyRenderer:
         for uid in stale:
             known = self._known[uid]
             units[_POD + uid] = known.local if known.node == name else known.remote
-        units[CIDRS_UNIT], units[PORTS_UNIT] = self._tables
-        return units
+        return units | self._tables
 
     def _render_pod(self, pod: PolicyPod, plan: PolicyPlan) -> _Known:
         by_family = {f: own for f in self._families if (own := [a for a in pod.addresses if f.has(a)])}
@@ -122,15 +125,22 @@ class PolicyRenderer:
             return _Known(pod.node, remote, remote)
         elements: dict[str, dict[str, str]] = dict(identity)
         for family, addresses in by_family.items():
-            elements |= self._render_subject(family, addresses, pod, plan.rule_sets.get(pod.rule_set, {}))
+            elements |= self._render_subject(family, addresses, pod, plan)
         return _Known(pod.node, t.Unit(elements), remote)
 
     def _render_subject(
-        self, family: t.Family, addresses: Sequence[str], pod: PolicyPod, rules: Mapping[RuleKey, int]
+        self, family: t.Family, addresses: Sequence[str], pod: PolicyPod, plan: PolicyPlan
     ) -> dict[str, dict[str, str]]:
+        rules = plan.rule_sets.get(pod.rule_set, {})
         judged = any(key.peer == SELF for key in rules)
         pairs, value = (family.self_pairs, t.word(SELF)) if judged else (family.own_pairs, "")
         elements = {pairs: {f"{a} . {a}": value for a in addresses}}
+        node = OWN_NODE[family.number]
+        if RuleKey("egress", node, 0) in rules:
+            near = [a for a in plan.nodes.get(pod.node, ()) if family.has(a)]
+            elements.setdefault(family.self_pairs, {}).update(
+                {f"{a} . {n}": t.word(node) for a in addresses for n in near}
+            )
         suffixes = self._spell(pod.rule_set, rules)
         for direction, number in pod.isolated.items():
             isolated, ruled = _maps(family, direction)
@@ -167,6 +177,12 @@ def render_cidrs(cidrs: Mapping[Cidr, int], families: Iterable[t.Family]) -> t.U
         blocks = [(c.base, c.last, number) for c, number in cidrs.items() if c.family == family.number]
         elements[family.cidr_identity] = {_span(family, a, b): t.word(n) for a, b, n in split_spans(blocks)}
     return t.Unit(elements)
+
+
+def render_names(names: Mapping[str, int], families: Iterable[t.Family]) -> t.Unit:
+    """Learned addresses: identities like those of pods."""
+    elements = {f.identity: {a: t.word(n) for a, n in names.items() if f.has(a)} for f in families}
+    return t.Unit({name: found for name, found in elements.items() if found})
 
 
 def split_spans(spans: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

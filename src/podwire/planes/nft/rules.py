@@ -150,8 +150,14 @@ table $IP podwire-np {
   set own-pairs {        # local pod . itself (N16)
     type $ADDR . $ADDR
   }
-  map self-pairs {       # local pod . itself -> identity of itself, under a ClusterNetworkPolicy (C7)
+  map self-pairs {       # local pod . itself or its node -> identity, under a ClusterNetworkPolicy (C7, C8)
     type $ADDR . $ADDR : mark
+  }
+  set hits {             # decision -> packets it was about
+    type mark
+    size 1048576
+    flags dynamic
+    counter
   }
 """
 
@@ -159,6 +165,10 @@ _LOOK = """\
   chain denied-$WAY {
     ct status dnat log prefix "podwire-np $WAY nat" group 41 snaplen 96 drop
     log prefix "podwire-np $WAY" group 41 snaplen 96 drop
+  }
+  chain audited-$WAY {
+    ct status dnat log prefix "podwire-np $WAY nat" group 41 snaplen 96 return
+    log prefix "podwire-np $WAY" group 41 snaplen 96
   }
   chain look-$WAY {
     meta mark set 0
@@ -174,7 +184,9 @@ _LOOK = """\
     meta mark and 0x80000000 == 0 meta mark set 0
     meta mark and 0x80000000 == 0 meta mark set $IP $SUBJECT . ct mark . meta mark map @rules-$WAY
     meta mark and 0x80000000 == 0 meta mark set $IP $SUBJECT map @isolated-$WAY
+    update @hits { meta mark }
     meta mark and 0x70000000 == 0x20000000 goto denied-$WAY
+    meta mark and 0x70000000 == 0x40000000 jump audited-$WAY
     ct mark set meta mark and 0x000fffff
   }
 """
@@ -191,6 +203,14 @@ $FREE    ct label 2 goto cut
     $IP saddr . $IP daddr @own-pairs accept
     jump look-out
     jump look-in
+  }
+  chain input {          # a pod to its own node: only where a ClusterNetworkPolicy may mean that (C8)
+    type filter hook input priority 10; policy accept;
+$FREE    ct label 2 goto cut
+    ct state established,related accept
+    meta mark set 0
+    meta mark set $IP saddr . $IP daddr map @self-pairs
+    meta mark != 0 jump look-out
   }
 }
 """
