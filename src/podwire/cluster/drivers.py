@@ -1,7 +1,7 @@
 """Which drivers execute the plans: real planes, or fakes where this machine cannot carry packets.
 
 Everything registered on the stack is closed in reverse: nft first, then the pods, then the control sockets that the
-pods' processes talk to.
+pods' processes talk to. While containers of other runtimes are attached, rules and wires stay when the process ends.
 """
 
 import time
@@ -48,6 +48,7 @@ async def drive_packets(
     stack: AsyncExitStack, engine: Engine, source: Source, *, home: ClusterHome, settings: Settings, tokens: TokenSource
 ) -> Driven:
     """Namespaces, nftables, Envoy and DNS on this machine; ``tokens`` issues what pods prove themselves with."""
+    from podwire.node.attach_server import AttachServer
     from podwire.planes.dns.driver import DnsDriver
     from podwire.planes.envoy import EnvoyDriver
     from podwire.planes.nft import NftDriver
@@ -63,7 +64,10 @@ async def drive_packets(
     runtime = NodeRuntime(engine.report, state_dir=home.path, tokens=tokens)
     stack.push_async_callback(runtime.close)
     nft = NftDriver(engine.report, cluster=settings.cluster, run_dir=home.run, established=settings.established)
-    stack.push_async_callback(nft.close)
+    stack.push_async_callback(lambda: nft.close(leave=runtime.outlives))
+    attaching = AttachServer(runtime.attacher, home.run)
+    attaching.start()
+    stack.push_async_callback(attaching.close)
     sync = SyncState()
     health = ProxyHealthDriver(
         engine.report, cluster=settings.cluster, open_socket=open_socket, clock=time.time, sync=sync

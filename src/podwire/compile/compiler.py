@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from podwire.base import Edition, Finding, differences
-from podwire.compile import endpoints, nodes, policy, routes, services, status, workloads, zone
+from podwire.compile import attachments, endpoints, nodes, policy, routes, services, status, workloads, zone
 from podwire.compile.context import Context, Piece
 from podwire.compile.memo import Memo
 from podwire.plan import NodePlan, Plans, PodsMode, PolicyPlan, RoutePlan, ServicePlan, Write, WritePlan, ZonePlan
@@ -14,6 +14,7 @@ from podwire.snapshot import Snapshot
 Pass = Callable[[Context], Piece]
 
 PASSES: tuple[tuple[str, Pass], ...] = (
+    ("attachments", attachments.compile_attachments),
     ("workloads", workloads.compile_workloads),
     ("endpoints", endpoints.compile_endpoints),
     ("services", services.compile_services),

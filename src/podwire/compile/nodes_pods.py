@@ -17,6 +17,7 @@ import msgspec
 
 from podwire.base import Finding, Origin
 from podwire.compile.accounts import ROOT_CA, VOLUME, access_volume, give_access
+from podwire.compile.attachments import is_attached
 from podwire.compile.containers import Missing, Problem, Surroundings, compile_container, needs_address
 from podwire.compile.context import Context
 from podwire.compile.volumes import Volumes, compile_volumes, mount_volumes, volume_findings
@@ -244,6 +245,7 @@ def _unit(
         deadline_seconds=spec.active_deadline_seconds,
         fs_group=(spec.security_context or {}).get("fsGroup"),
         share_processes=bool(spec.share_process_namespace or spec.host_pid),
+        attached=is_attached(pod),
     )
 
 

@@ -125,7 +125,7 @@ def _observe(
     # Why the containers cannot start matters only while they are held.
     if unit is not None and not (unit.run and len(unit.ephemeral_containers) == len(pod.spec.ephemeral_containers)):
         problems = compiled[pod.key].problems
-    forgets = snapshot.settings.planes and unit is not None
+    forgets = snapshot.settings.planes and unit is not None and not unit.attached
     if fact is None and not problems and not forgets:
         return None
     return Observed(pod, fact, snapshot.nodes.get(pod.spec.node_name), problems, planes, forgets)

@@ -22,7 +22,9 @@ from typing import Final
 import msgspec
 
 from podwire.base import Cidr, EnvironmentUnfit, PodwireError, stable_hash
-from podwire.node import netlink, netns, overlay
+from podwire.node import attach_link, netlink, netns, overlay
+from podwire.node.attach_words import Key
+from podwire.node.wires import Record
 from podwire.plan import node as plan
 from podwire.plan import node_netns, pod_netns
 
@@ -31,6 +33,7 @@ GATEWAY_MAC: Final = bytes([0xEE] * 6)
 ETH0_INDEX: Final = 100
 BRIDGE_INDEX: Final = 10
 _POD_LINKS: Final = 1000
+_LINKS_A_START, _MOST_STARTS = 1_000_000, 2_000
 _POD_SYSCTLS = (("ipv6/conf/default/disable_ipv6", "1"),)
 """No link-local IPv6 chatter; ::1 stays. Each file costs a pod 0.2 ms, and programs run as root: no more is needed."""
 _NODE_SYSCTLS = (
@@ -93,7 +96,8 @@ class Fabric:
         self._links: dict[str, netlink.Message] = {}
         self._routes: dict[str, str] = {}
         self._ways: dict[str, Mapping[str, overlay.Way]] = {}
-        self._next_port = 0
+        self._next_port = self._starts = 0
+        self._adopted: set[str] = set()
 
     def open(self) -> None:
         """The edge namespace, its bridge and the host's link."""
@@ -117,6 +121,41 @@ class Fabric:
         index = socket.if_nametoindex(name)
         self._host.send([netlink.set_up(index), netlink.add_address(index, self.host, self.block.length)])
 
+    @property
+    def _shape(self) -> tuple[str, ...]:
+        return self.cluster, *self.plan.fabrics, self.plan.network, str(self.plan.mtu)
+
+    def record(self) -> Record:
+        """What :meth:`adopt` needs."""
+        nodes = {name: (end.unit, end.port) for name, end in self._nodes.items()}
+        return Record(self._shape, nodes, dict(self._routes), self._next_port, self._starts)
+
+    def adopt(self, record: Record) -> bool:
+        """Go on with the wires of a process that has ended (instead of :meth:`open`): False when they are others.
+
+        Its pods are gone with it; nodes, routes and the links of attached containers stay as they are.
+        """
+        spaces = [edge_netns(self.cluster), *(node_netns(self.cluster, name) for name in record.nodes)]
+        present = set(netns.list_names(f"podwire.{self.cluster}@"))
+        if record.shape != self._shape or not present.issuperset(spaces) or not _has_link(host_link(self.cluster)):
+            return False
+        for name in netns.list_names(f"podwire.{self.cluster}."):
+            netns.delete(name)
+        self._host, self._edge = netlink.Netlink(), _socket_in(edge_netns(self.cluster))
+        self._starts, self._next_port = (record.starts + 1) % _MOST_STARTS, record.next_port
+        self._routes = dict(record.routes)
+        units = [unit for unit, _ in record.nodes.values()]
+        for name, (unit, port) in record.nodes.items():
+            first = _POD_LINKS + self._starts * _LINKS_A_START  # links of dead pods go when the kernel comes to it
+            self._nodes[name] = _NodeEnd(unit, _socket_in(node_netns(self.cluster, name)), port, first)
+            self._ways[name] = overlay.ways(self.plan.network, unit, [u for u in units if u.name != name])
+        self._adopted = set(record.nodes)
+        return True
+
+    def nodes(self) -> tuple[str, ...]:
+        """Nodes that have a namespace."""
+        return tuple(self._nodes)
+
     def _refuse_taken_fabric(self, own: str) -> None:
         mask = (0xFFFFFFFF << (32 - self.block.length)) & 0xFFFFFFFF
         wanted = (socket.htonl(self.block.base), socket.htonl(mask))
@@ -131,7 +170,11 @@ class Fabric:
     def add_node(self, unit: plan.Node) -> None:
         """A node's namespace with its link to the bridge and its default route to the host."""
         assert self._edge is not None
-        if unit.name in self._nodes:
+        known = self._nodes.get(unit.name)
+        if known is not None and unit.name in self._adopted and is_same_node(known.unit, unit):
+            self._adopted.discard(unit.name)
+            return
+        if known is not None:
             self.remove_node(unit.name)
         self._next_port += 1
         port, port_index = f"n{self._next_port}", 100 + self._next_port
@@ -229,6 +272,46 @@ class Fabric:
             end.socket.send([unroute])
         netns.delete(pod_netns(self.cluster, pod.pod, pod.uid))
 
+    def attach(self, node: str, key: Key, descriptor: int, addresses: tuple[str, ...]) -> str:
+        """A link from a node into somebody's namespace; the hardware address of its far end. Blocks like the rest."""
+        end, address = self._nodes[node], addresses[0]
+        attach_link.refuse_taken(descriptor, key.interface)
+        index, mac, link = end.next_link, _mac_of(address), attach_link.link_name(key)
+        end.next_link += 1
+        peer = netlink.Peer(key.interface, 0, descriptor, mac, self.plan.mtu)
+        end.socket.send(
+            [
+                netlink.delete_link(link),
+                netlink.add_veth(link, peer, index=index, mac=GATEWAY_MAC),
+                netlink.set_neighbour(index, address, mac),
+                netlink.set_route(f"{address}/32", index=index),
+            ]
+        )
+        attach_link.configure(descriptor, key.interface, address, gateway=GATEWAY, gateway_mac=GATEWAY_MAC)
+        return ":".join(f"{byte:02x}" for byte in mac)
+
+    def detach(self, node: str, link: str) -> None:
+        """Remove the link, with both ends. What is not there is fine."""
+        end = self._nodes.get(node)
+        if end is not None:
+            end.socket.send([netlink.delete_link(link)])
+
+    def has_link(self, node: str, link: str) -> bool:
+        """Whether a node has a link."""
+        if node not in self._nodes:
+            return False
+        with netns.entered(node_netns(self.cluster, node)):
+            return _has_link(link)
+
+    def rest(self) -> None:
+        """Leave the nodes and their wires to a later process, and remove what was only for pods."""
+        for name in netns.list_names(f"podwire.{self.cluster}."):
+            netns.delete(name)
+        for end in (*(e.socket for e in self._nodes.values()), self._edge, self._host):
+            if end is not None:
+                end.close()
+        self._edge = self._host = None
+
     def close(self) -> None:
         """Remove everything of this cluster, also on the host."""
         for name in list(self._nodes):
@@ -241,6 +324,24 @@ class Fabric:
         self._links.clear()
         self._routes.clear()
         remove_everything(self.cluster)
+
+
+def is_same_node(one: plan.Node, other: plan.Node | None) -> bool:
+    """Whether the wires of one do for the other."""
+    return other is not None and (one.addresses, one.pod_cidrs) == (other.addresses, other.pod_cidrs)
+
+
+def _has_link(name: str) -> bool:
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
+def _socket_in(space: str) -> netlink.Netlink:
+    with netns.entered(space):
+        return netlink.Netlink()
 
 
 def remove_everything(cluster: str) -> None:

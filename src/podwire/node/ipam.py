@@ -34,6 +34,15 @@ class Ipam:
         for block in self._blocks:
             block.release(addresses)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there are addresses for another pod."""
+        return all(block.has_room for block in self._blocks)
+
+    def __str__(self) -> str:
+        """The blocks."""
+        return ", ".join(str(block.block) for block in self._blocks)
+
 
 class _Block:
     """The addresses of one block."""
@@ -53,6 +62,11 @@ class _Block:
             if candidate not in self._used and self._usable(candidate):
                 return self._take(candidate)
         raise PodwireError(f"no free pod address left in {self.block}")
+
+    @property
+    def has_room(self) -> bool:
+        """Whether an address is left."""
+        return len(self._used) < self.block.last - self.block.base - 2
 
     def _after(self, address: int) -> int:
         return address + 1 if address + 1 < self.block.last else self.block.base + 2

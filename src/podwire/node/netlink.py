@@ -173,6 +173,13 @@ def set_route(destination: str, *, via: str = "", index: int = 0, source: str = 
     return Message(RTM_NEWROUTE, NLM_CREATE | NLM_REPLACE, body, f"route {destination} via {via or index}")
 
 
+def add_route(destination: str, *, via: str = "", index: int = 0, source: str = "") -> Message:
+    """As :func:`set_route`, but a route that is there to the same destination stays."""
+    body = _route(destination, via=via, index=index, source=source)
+    flags = NLM_CREATE | NLM_EXCL
+    return Message(RTM_NEWROUTE, flags, body, f"route {destination} via {via or index}", (errno.EEXIST,))
+
+
 def delete_route(destination: str, *, via: str = "", index: int = 0) -> Message:
     """Remove a route; one that is not there is fine."""
     body = _route(destination, via=via, index=index, source="")

@@ -80,18 +80,27 @@ def entered(name: str) -> Iterator[None]:
         target = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise PodwireError(f"network namespace {name} is gone") from error
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if os.fstat(target).st_dev == os.stat(RUN).st_dev:  # a plain file: the namespace is mounted a moment later
             raise PodwireError(f"network namespace {name} is not there yet")
-        _check(_libc.setns(target, CLONE_NEWNET), f"enter {name}")
+        with inside(target, name):
+            yield
+    finally:
+        os.close(target)
+
+
+@contextmanager
+def inside(descriptor: int, name: str = "a container") -> Iterator[None]:
+    """Run the block with this thread inside the namespace that ``descriptor`` is open on."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(descriptor, CLONE_NEWNET), f"enter {name}")
         try:
             yield
         finally:
             if _libc.setns(home, CLONE_NEWNET) < 0:
                 os.abort()
     finally:
-        os.close(target)
         os.close(home)
 
 

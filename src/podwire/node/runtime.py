@@ -9,6 +9,8 @@ Rules:
 3. The first ``apply`` removes what a dead runtime of the same cluster left; two runtimes of one cluster cannot run.
 4. A pod that is changed at its roots (another uid, node, or network) is another pod.
 5. One pod or node that fails is a fact, not an exception.
+6. While containers of other runtimes are attached, the wires outlive the process: :meth:`NodeRuntime.close` leaves the
+   nodes, and the first ``apply`` of the next process goes on with them. Only pods of its own are gone.
 """
 
 import asyncio
@@ -24,16 +26,19 @@ import msgspec
 
 from podwire.base import PodwireError
 from podwire.node import cleanup, netns, sockets
+from podwire.node.attacher import Attacher
+from podwire.node.attachments import Attachments
 from podwire.node.certificate import StandInTls
 from podwire.node.checks import Checker
 from podwire.node.context import Services
-from podwire.node.fabric import Fabric, remove_everything
+from podwire.node.fabric import Fabric, is_same_node, remove_everything
 from podwire.node.ipam import Ipam
 from podwire.node.launch import Launcher
 from podwire.node.logs import LogStore
 from podwire.node.pod import PodRunner
 from podwire.node.streams import AttachSession, ExecSession, open_session
 from podwire.node.volumes import TokenSource, VolumeStore
+from podwire.node.wires import Record
 from podwire.node.work import ProcessRun
 from podwire.plan import Fact, NodeFact, NodePlan, PodFact, Report
 from podwire.plan.node import Node, Pod
@@ -69,9 +74,23 @@ class NodeRuntime:
         self._units: dict[str, Pod] = {}
         self._refused: dict[str, Pod] = {}
         self._gone: set[str] = set()
+        self._attachments = Attachments(self._report_fact, state_dir)
+        self._attacher = Attacher(
+            self._attachments,
+            lock=self._lock,
+            fabric=lambda: None if self._closed else self._fabric,
+            ipam=self._ipam,
+            runs=lambda place: any(unit.pod.key == place for unit in self._units.values()),
+            in_thread=self._run_in_thread,
+        )
         self._background: set[asyncio.Task[None]] = set()
         self._steps: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    @property
+    def outlives(self) -> bool:
+        """Rule 6: whether the wires are to stay when this process ends."""
+        return bool(self._attachments)
 
     # Driver
 
@@ -96,9 +115,10 @@ class NodeRuntime:
             await self._apply_pods(fabric, plan)
             await self._run_in_thread(fabric.set_host_routes, tuple(plan.routes.values()))
             self._applied = plan
+            await self._attacher.follow(fabric, plan)
 
     async def close(self) -> None:
-        """Kill all containers and remove every namespace, link and route of the cluster."""
+        """Kill all containers and remove every namespace, link and route of the cluster (but see rule 6)."""
         self._closed = True
         async with self._lock:
             await asyncio.gather(*(pod.kill() for pod in self._pods.values()))
@@ -113,8 +133,9 @@ class NodeRuntime:
             self._pods.clear()
             self._units.clear()
             if self._fabric is not None:
-                await self._run_in_thread(self._fabric.close)
+                await self._run_in_thread(self._fabric.rest if self.outlives else self._fabric.close)
                 self._fabric = None
+            self._attachments.close()
             self._release_claim()
         self._thread.shutdown(wait=True)
 
@@ -143,7 +164,8 @@ class NodeRuntime:
         try:
             _raise_file_limit()
             self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            await self._run_in_thread(_prepare, fabric)
+            self._attachments.open()
+            await self._run_in_thread(_prepare, fabric, self._attachments.wires())
             self._services.forget_stale({pod.uid for pod in plan.pods.values()})
         except BaseException:
             self._release_claim()
@@ -154,7 +176,7 @@ class NodeRuntime:
     # Nodes
 
     async def _apply_nodes(self, fabric: Fabric, plan: NodePlan) -> None:
-        gone = [name for name, node in self._nodes.items() if not _same_node(node, plan.nodes.get(name))]
+        gone = [name for name, node in self._nodes.items() if not is_same_node(node, plan.nodes.get(name))]
         fresh = [node for name, node in plan.nodes.items() if name not in self._nodes or name in gone]
         for name in gone:
             await self._drop_node(fabric, name)
@@ -176,6 +198,8 @@ class NodeRuntime:
         try:
             ipam = Ipam(node.pod_cidrs)
             await self._run_in_thread(fabric.add_node, node)
+            for attachment in self._attachments.on(node.name):
+                ipam.allocate(attachment.addresses)
         except (PodwireError, OSError, ValueError) as error:
             self._report(node.name, NodeFact(ready=False, message=str(error)))
             return
@@ -230,6 +254,8 @@ class NodeRuntime:
         fresh: list[Pod] = []
         names = {unit.pod for unit in self._units.values()}
         for pod in plan.pods.values():
+            if pod.attached:
+                continue
             runner = self._pods.get(pod.uid)
             if runner is not None:
                 self._update_pod(runner, pod)
@@ -292,6 +318,11 @@ class NodeRuntime:
         if not self._closed:
             self._report(key, fact)
 
+    @property
+    def attacher(self) -> Attacher:
+        """What CNI asks of this runtime."""
+        return self._attacher
+
     # Streams
 
     def _find(self, uid: str) -> PodRunner:
@@ -347,10 +378,11 @@ def _shape(plan: NodePlan) -> tuple[object, ...]:
     return plan.cluster, plan.fabrics, plan.network, plan.mtu
 
 
-def _prepare(fabric: Fabric) -> None:
+def _prepare(fabric: Fabric, record: Record | None) -> None:
     netns.ensure_mount_point()
-    remove_everything(fabric.cluster)
-    fabric.open()
+    if record is None or not fabric.adopt(record):
+        remove_everything(fabric.cluster)
+        fabric.open()
 
 
 def _wire_pods(fabric: Fabric, pods: Iterable[tuple[Pod, tuple[str, ...]]]) -> dict[str, str]:
@@ -366,10 +398,6 @@ def _wire_pods(fabric: Fabric, pods: Iterable[tuple[Pod, tuple[str, ...]]]) -> d
             with suppress(PodwireError, OSError):
                 fabric.remove_pod(pod)
     return failures
-
-
-def _same_node(one: Node, other: Node | None) -> bool:
-    return other is not None and (one.addresses, one.pod_cidrs) == (other.addresses, other.pod_cidrs)
 
 
 def _raise_file_limit() -> None:

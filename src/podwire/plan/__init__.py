@@ -7,7 +7,17 @@ that there is one meaning. This room does not know Kubernetes kinds.
 """
 
 from podwire.plan import node as node
-from podwire.plan.facts import NAMES_UNIT, ContainerFact, EventFact, Facts, NamesFact, NodeFact, PlaneFact, PodFact
+from podwire.plan.facts import (
+    NAMES_UNIT,
+    AttachmentFact,
+    ContainerFact,
+    EventFact,
+    Facts,
+    NamesFact,
+    NodeFact,
+    PlaneFact,
+    PodFact,
+)
 from podwire.plan.node import NodePlan, node_netns, pod_netns
 from podwire.plan.plans import Driver, Fact, Plans, Report, digest
 from podwire.plan.policy import (
@@ -65,6 +75,7 @@ __all__ = [
     "WORLD",
     "Action",
     "Answer",
+    "AttachmentFact",
     "Backends",
     "Bind",
     "Certificate",

@@ -53,6 +53,22 @@ class NodeFact(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class AttachmentFact(msgspec.Struct, frozen=True):
+    """A container of another runtime that was given a place on a node's network (CNI), and the pod it belongs to.
+
+    ``ports``: host port, container port, protocol, host address (empty: any). ``gone``: a pod that was made for a
+    container is still there, the container is not; ``forgotten``: there is nothing left to say.
+    """
+
+    container: str
+    node: str
+    namespace: str
+    name: str
+    labels: tuple[tuple[str, str], ...] = ()
+    ports: tuple[tuple[int, int, str, str], ...] = ()
+    state: Literal["attached", "gone", "forgotten"] = "attached"
+
+
 class PlaneFact(msgspec.Struct, frozen=True):
     """What a data plane confirmed. ``applied`` maps unit keys to :func:`podwire.plan.digest` of the unit in force;
     ``rejected`` maps unit keys to the plane's own words. ``ready`` is false until the plane serves at all."""
@@ -91,10 +107,12 @@ class EventFact(msgspec.Struct, frozen=True, order=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """Everything observed so far. ``pods`` by uid, ``nodes`` by name, ``planes`` by plane or proxy key."""
+    """Everything observed so far. ``pods`` by uid, ``nodes`` by name, ``planes`` by plane or proxy key,
+    ``attachments`` while they last."""
 
     pods: Mapping[str, PodFact] = {}
     nodes: Mapping[str, NodeFact] = {}
     planes: Mapping[str, PlaneFact] = {}
     events: tuple[EventFact, ...] = ()
     names: NamesFact = NamesFact()
+    attachments: Mapping[str, AttachmentFact] = {}

@@ -220,6 +220,11 @@ class Container(msgspec.Struct, frozen=True):
     """Of an ephemeral container: the container of the pod whose processes it shares."""
 
 
+ATTACHED, BY_USER = "podwire.dev/attached", "true"
+"""The annotation of pods whose containers another runtime attaches (CNI). Its value: ``true`` where a person wrote it,
+else the container that the pod was made for."""
+
+
 class Pod(msgspec.Struct, frozen=True):
     """One pod bound to a node. Key: ``namespace/name``."""
 
@@ -247,6 +252,8 @@ class Pod(msgspec.Struct, frozen=True):
     fs_group: int | None = None
     share_processes: bool = False
     """All containers see and signal each other's processes."""
+    attached: bool = False
+    """Its namespace and containers belong to another runtime, which joins it to its node (CNI)."""
 
 
 Network = Literal["host-gw", "vxlan"]

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from podwire.base import Finding
-from podwire.plan.facts import EventFact, NamesFact, NodeFact, PlaneFact, PodFact
+from podwire.plan.facts import AttachmentFact, EventFact, NamesFact, NodeFact, PlaneFact, PodFact
 from podwire.plan.node import NodePlan
 from podwire.plan.policy import PolicyPlan
 from podwire.plan.routes import RoutePlan
@@ -14,7 +14,7 @@ from podwire.plan.services import ServicePlan
 from podwire.plan.writes import WritePlan
 from podwire.plan.zone import ZonePlan
 
-Fact = PodFact | NodeFact | PlaneFact | EventFact | NamesFact
+Fact = PodFact | NodeFact | PlaneFact | EventFact | NamesFact | AttachmentFact
 Report = Callable[[str, Fact], None]
 """Called by a driver, from the event loop's thread, with the fact's key (pod uid, node name, plane key)."""
 

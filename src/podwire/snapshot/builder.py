@@ -15,7 +15,7 @@ import msgspec
 
 from podwire.base import NOWHERE, Draft, Finding, Ref
 from podwire.kube import KINDS, KubeObject, parse
-from podwire.plan import EventFact, Fact, Facts, NamesFact, NodeFact, PlaneFact, PodFact
+from podwire.plan import AttachmentFact, EventFact, Fact, Facts, NamesFact, NodeFact, PlaneFact, PodFact
 from podwire.snapshot.groups import KEPT, Groups
 from podwire.snapshot.settings import Settings
 from podwire.snapshot.snapshot import Snapshot
@@ -37,6 +37,7 @@ class SnapshotBuilder:
         self._pods: Draft[str, PodFact] = Draft()
         self._nodes: Draft[str, NodeFact] = Draft()
         self._planes: Draft[str, PlaneFact] = Draft()
+        self._attachments: Draft[str, AttachmentFact] = Draft()
         self._events: tuple[EventFact, ...] = ()
         self._names = NamesFact()
         self._gone: set[str] = set()
@@ -80,6 +81,8 @@ class SnapshotBuilder:
             case NamesFact():
                 known, self._names = self._names, fact
                 return known != fact
+            case AttachmentFact():
+                return _note(self._attachments, key, None if fact.state == "forgotten" else fact)
             case EventFact():
                 self._events = (*self._events, fact)
                 return True
@@ -98,7 +101,8 @@ class SnapshotBuilder:
         snapshot the facts of pods whose objects and sandboxes are both gone: they have said their last word."""
         if self._events and self._events[0].at < now - KEEP_EVENTS_SECONDS:
             self._events = tuple(event for event in self._events if event.at >= now - KEEP_EVENTS_SECONDS)
-        facts = Facts(self._pods.share(), self._nodes.share(), self._planes.share(), self._events, self._names)
+        seen = self._pods.share(), self._nodes.share(), self._planes.share()
+        facts = Facts(*seen, self._events, self._names, self._attachments.share())
         tables = {kind: table.share() for kind, table in self._tables.items()}
         made = Snapshot(tables, facts=facts, settings=self.settings, now=now)
         made.adopt({name: groups.share() for name, groups in self._groups.items()})
@@ -115,7 +119,7 @@ class SnapshotBuilder:
                 self._groups[name].replace(old, new)
 
 
-def _note(facts: Draft[str, T], key: str, fact: T) -> bool:
+def _note(facts: Draft[str, T], key: str, fact: T | None) -> bool:
     if facts.get(key) == fact:
         return False
     facts.put(key, fact)

@@ -75,10 +75,10 @@ class NodeAgent:
                 self._machine.reset()  # what the kernel holds is unknown: the next attempt loads everything
                 raise
 
-    def close(self) -> None:
-        """Remove our tables, when the namespace still exists."""
+    def close(self, *, leave: bool = False) -> None:
+        """Remove our tables, when the namespace still exists; or ``leave`` them in force."""
         with self._lock:
-            if self._session is not None and identify_netns(self.netns) == self._identity:
+            if not leave and self._session is not None and identify_netns(self.netns) == self._identity:
                 self._session.run(format_close())
             self._detach()
 

@@ -94,11 +94,11 @@ class NftDriver:
             return
         self._watch.take_cut(name, judged)
 
-    async def close(self) -> None:
-        """Remove our tables from every node that still exists."""
+    async def close(self, *, leave: bool = False) -> None:
+        """Remove our tables from every node that still exists; or ``leave`` them to whoever comes next."""
         async with self._turn:
             await self._watch.close()
-            await self._drop_nodes(self._agents.keys() | set())
+            await self._drop_nodes(self._agents.keys() | set(), leave=leave)
             self._tables = {}
             self._renderer = Renderer()
 
@@ -155,14 +155,14 @@ class NftDriver:
             self._reported[name] = fact
             self._report(f"nft/{name}", fact)
 
-    async def _drop_nodes(self, names: set[str]) -> None:
+    async def _drop_nodes(self, names: set[str], *, leave: bool = False) -> None:
         for name in sorted(names):
             retry = self._retries.pop(name, None)
             if retry is not None:
                 retry.cancel()
             agent = self._agents.pop(name)
             self._reported.pop(name, None)
-            await asyncio.to_thread(agent.close)
+            await asyncio.to_thread(agent.close, leave=leave)
 
 
 def _fact_key(unit: str) -> str:
