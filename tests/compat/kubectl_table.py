@@ -41,7 +41,69 @@ spec:
   template: {metadata: {labels: {app: quick}}, spec: {containers: [{name: main, image: example.com/x}]}}
 """
 
+MORE_CIDR = """
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: more}
+spec: {cidrs: [10.200.0.0/24]}
+"""
+WIDE_CIDR = MORE_CIDR.replace("name: more", "name: wide").replace("0/24", "0/16")
+HOOKS = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: table}
+webhooks:
+  - name: table.example.com
+    clientConfig: {service: {namespace: shop, name: nobody}}
+    rules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]
+    namespaceSelector: {matchLabels: {table: hooks}}
+    sideEffects: None
+    admissionReviewVersions: [v1]
+"""
+
 TABLE: dict[str, tuple[Row, ...]] = {
+    "service-cidrs": (
+        ok("get servicecidrs", r"^NAME +CIDRS +AGE$", r"^kubernetes +10\.96\.0\.0/12 "),
+        ok("get ip 10.96.0.1", r"^NAME +PARENTREF$", r"^10\.96\.0\.1 +services/default/kubernetes$"),
+        ok("get servicecidr kubernetes -o yaml", r"Kubernetes Service CIDR is ready", r"service-cidr-finalizer"),
+        ok("apply -f -", r"servicecidr\.networking\.k8s\.io/more created", text=MORE_CIDR),
+        ok("wait --for=condition=Ready servicecidr/more --timeout=10s", r"condition met"),
+        ok("create service clusterip second --tcp=80:80 --clusterip=10.200.0.7", r"service/second created"),
+        ok("get ipaddresses 10.200.0.7", r"services/default/second"),
+        no("create service clusterip third --tcp=80:80 --clusterip=10.200.0.7", r"provided IP is already allocated"),
+        no("create service clusterip third --tcp=80:80 --clusterip=10.201.0.7", r"is not in the valid range"),
+        ok("delete servicecidr more --wait=false", r"deleted"),
+        ok("wait --for=condition=Ready=False servicecidr/more --timeout=10s", r"condition met"),
+        ok("apply -f -", r"servicecidr\.networking\.k8s\.io/wide created", text=WIDE_CIDR),
+        ok("delete svc second", r"deleted"),
+        ok("wait --for=delete servicecidr/more --timeout=30s"),
+        ok("delete servicecidr wide --wait=false", r"deleted"),
+        no(
+            "create -f -",
+            r"spec\.cidrs\[0\]: Invalid value",
+            text=MORE_CIDR.replace("10.200.0.0/24", "10.200.0.1/24"),
+        ),
+    ),
+    "webhooks": (
+        ok("create namespace hooked", r"created"),
+        ok("label namespace hooked table=hooks", r"labeled"),
+        ok("apply -f -", r"validatingwebhookconfiguration\.admissionregistration\.k8s\.io/table created", text=HOOKS),
+        ok("get validatingwebhookconfigurations", r"^NAME +WEBHOOKS +AGE$", r"^table +1 "),
+        ok("describe validatingwebhookconfiguration table", r"Failure Policy: +Fail", r"Timeout Seconds: +10"),
+        ok("explain validatingwebhookconfigurations.webhooks.clientConfig", r"^FIELDS:|caBundle"),
+        no(
+            "create configmap x -n hooked",
+            r"Internal error occurred: failed calling webhook \"table\.example\.com\": failed to",
+            r"services \"nobody\" not found",
+        ),
+        ok("create configmap free -n default", r"created"),
+        ok("delete validatingwebhookconfiguration table", r"deleted"),
+        ok("create configmap x -n hooked", r"created"),
+        ok("delete configmap free -n default", r"deleted"),
+        ok("delete namespace hooked", r"deleted"),
+        ok("get mutatingwebhookconfigurations", r"No resources found"),
+        no("get mutatingadmissionpolicies", r"the server doesn't have a resource type"),
+    ),
     "read": (
         ok("get pods -n shop", r"^NAME +READY +STATUS +RESTARTS +AGE$", r"^debug +1/1 +Running +0"),
         ok("get pods -n shop -o wide", r"IP +NODE +NOMINATED NODE +READINESS GATES", r"10\.244\.\d+\.\d+ +node-[12]"),

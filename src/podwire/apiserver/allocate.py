@@ -9,10 +9,12 @@ Rules:
 3. Node ports are a pool by number: two Services never share one. Ports of one Service with the same ``port`` and
    another protocol share theirs. healthCheckNodePort comes from the same pool.
 4. externalIPs are refused unless the cluster allows them (S16).
-5. There is one pool of addresses for each family of the cluster; which families a Service has: families.py.
+5. Addresses come from the blocks of ServiceCIDRs: the cluster's own (``kubernetes``) first, then the others by name.
+   One that is being deleted gives none. An IPAddress that somebody made takes its address. Which families a Service
+   has: families.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -23,6 +25,12 @@ from podwire.kube.registry import KINDS
 
 FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767
 SERVICE = KINDS["Service"]
+Network = IPv4Network | IPv6Network
+
+DEFAULT_CIDR = "kubernetes"
+"""The ServiceCIDR with the cluster's own blocks."""
+RESERVED = "an IPAddress"
+"""Who has an address that no Service has."""
 
 
 class Refused(Exception):
@@ -32,12 +40,16 @@ class Refused(Exception):
 class Pool:
     """Numbers ``[first, first + size)`` with owners."""
 
-    def __init__(self, first: int, size: int, band: int) -> None:
-        """``band`` numbers at the beginning are picked last."""
+    def __init__(self, first: int, size: int, band: int, taken: dict[int, str] | None = None) -> None:
+        """``band`` numbers at the beginning are picked last; pools that overlap share ``taken``."""
         self.first = first
         self.size = size
         self.band = band
-        self.taken: dict[int, str] = {}
+        self.taken = {} if taken is None else taken
+
+    def __contains__(self, number: int) -> bool:
+        """Whether the number may be had at all."""
+        return self.first <= number < self.first + self.size
 
     def pick(self, chance: Callable[[int], int], avoid: set[int]) -> int | None:
         """A free number, None when there is none."""
@@ -51,12 +63,12 @@ class Pool:
         return next((number for number in lower if number not in self.taken and number not in avoid), None)
 
 
-def address_pool(network: IPv4Network | IPv6Network) -> Pool:
+def address_pool(network: Network, taken: dict[int, str] | None = None) -> Pool:
     """Usable addresses: the network address is never given, nor is IPv4's broadcast (S5)."""
     size = network.num_addresses
     band = min(max(16, size // 16), 256) if size > 16 else 0
     never = 2 if network.version == 4 else 1
-    return Pool(int(network.network_address) + 1, max(size - never, 0), band)
+    return Pool(int(network.network_address) + 1, max(size - never, 0), band, taken)
 
 
 def port_pool() -> Pool:
@@ -70,15 +82,30 @@ class Allocator:
 
     def __init__(self, service_cidrs: tuple[str, ...], chance: Callable[[int], int]) -> None:
         """``service_cidrs``: one of each family, the primary one first; ``chance(n)``: a number below n."""
-        self.networks = {f"IPv{network.version}": network for network in map(ip_network, service_cidrs)}
+        self.networks: dict[str, Network] = {f"IPv{block.version}": block for block in map(ip_network, service_cidrs)}
         self._chance = chance
         self.allow_external_ips = False
         self.reset()
 
     def reset(self) -> None:
         """Nothing is taken."""
-        self.addresses = {family: address_pool(network) for family, network in self.networks.items()}
+        self._taken: dict[str, dict[int, str]] = {family: {} for family in self.networks}
+        self._blocks: dict[str, tuple[Network, ...]] = {DEFAULT_CIDR: tuple(self.networks.values())}
+        self._make_pools()
         self.ports = port_pool()
+
+    def _make_pools(self) -> None:
+        ordered = sorted(self._blocks.items(), key=lambda entry: (entry[0] != DEFAULT_CIDR, entry[0]))
+        self._pools: dict[str, list[tuple[Network, Pool]]] = {family: [] for family in self.networks}
+        for _, blocks in ordered:
+            for block in blocks:
+                family = f"IPv{block.version}"
+                if family in self._pools:
+                    self._pools[family].append((block, address_pool(block, self._taken[family])))
+
+    def taken(self, family: str) -> Mapping[int, str]:
+        """Who has which address of a family."""
+        return self._taken[family]
 
     @property
     def first_address(self) -> str:
@@ -90,11 +117,29 @@ class Allocator:
         for value in (old, new):
             spec = (value or {}).get("spec", {})
             for address in spec.get("clusterIPs", ()):
-                pool = self.addresses.get(family_of(address))
-                if address != "None" and pool is not None:
-                    _mark(pool, int(ip_address(address)), key, taken=value is new)
+                taken = self._taken.get(family_of(address))
+                if address != "None" and taken is not None:
+                    _mark(taken, int(ip_address(address)), key, mine=value is new)
             for port in _all_ports(spec):
-                _mark(self.ports, port, key, taken=value is new)
+                _mark(self.ports.taken, port, key, mine=value is new)
+
+    def track_cidr(self, name: str, new: Json | None) -> None:
+        """A ServiceCIDR was written; None: it is gone."""
+        if new is None or new["metadata"].get("deletionTimestamp"):
+            self._blocks.pop(name, None)
+        else:
+            self._blocks[name] = tuple(map(ip_network, (new.get("spec") or {}).get("cidrs") or ()))
+        self._make_pools()
+
+    def track_address(self, address: str, new: Json | None) -> None:
+        """An IPAddress was written; None: it is gone."""
+        taken, number = self._taken.get(family_of(address)), int(ip_address(address))
+        if taken is None:
+            return
+        if new is not None:
+            taken.setdefault(number, RESERVED)
+        elif taken.get(number) == RESERVED:
+            del taken[number]
 
     def assign(self, key: str, new: Json, old: Json | None) -> Json:
         """``new`` with everything its type needs. Raises :class:`StatusError` 403, 422 or 500."""
@@ -132,19 +177,20 @@ class Allocator:
                 message = f"failed to allocate IP {wanted}: {why}"
                 raise _invalid(name, "spec.clusterIPs", asked, message) from None
             return wanted
-        number = self.addresses[family].pick(self._chance, set())
-        if number is None:
-            raise internal("failed to allocate a serviceIP: range is full")
-        network = self.networks[family]
-        return str(network[number - int(network.network_address)])
+        for network, pool in self._pools[family]:
+            number = pool.pick(self._chance, set())
+            if number is not None:
+                return str(network[number - int(network.network_address)])
+        raise internal("failed to allocate a serviceIP: range is full")
 
     def _claim_address(self, family: str, wanted: str, key: str) -> None:
-        pool, network = self.addresses[family], self.networks[family]
-        number = int(ip_address(wanted))
-        if family_of(wanted) != family or not pool.first <= number < pool.first + pool.size:
-            span = f"The range of valid IPs is {network}"
+        pools, number = self._pools[family], int(ip_address(wanted))
+        if self._taken[family].get(number) == key:
+            return  # also when its ServiceCIDR is being deleted
+        if family_of(wanted) != family or not any(number in pool for _, pool in pools):
+            span = f"The range of valid IPs is {', '.join(str(network) for network, _ in pools)}"
             raise Refused(f"the provided IP ({wanted}) is not in the valid range. {span}")
-        if pool.taken.get(number, key) != key:
+        if number in self._taken[family]:
             raise Refused("provided IP is already allocated")
 
     def _node_ports(self, spec: Json, key: str, name: str, *, old: Json | None) -> None:
@@ -201,11 +247,11 @@ def _deny_external_ips(spec: Json, before: Json, name: str) -> None:
         raise forbidden(SERVICE, name, why)
 
 
-def _mark(pool: Pool, number: int, key: str, *, taken: bool) -> None:
-    if taken:
-        pool.taken[number] = key
-    elif pool.taken.get(number) == key:
-        del pool.taken[number]
+def _mark(taken: dict[int, str], number: int, key: str, *, mine: bool) -> None:
+    if mine:
+        taken[number] = key
+    elif taken.get(number) == key:
+        del taken[number]
 
 
 def _all_ports(spec: Json) -> set[int]:

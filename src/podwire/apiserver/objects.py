@@ -117,8 +117,15 @@ class Objects:
             _discard(self._rules, f"{place[0]} {place[1].partition('/')[0]}", place)
             if new is not None:
                 self._rules.setdefault(f"{place[0]} {place[1].partition('/')[0]}", set()).add(place)
-        if place[0] == "Service":
-            self.allocator.track(place[1], old, new)
+        match place[0]:
+            case "Service":
+                self.allocator.track(place[1], old, new)
+            case "ServiceCIDR":
+                self.allocator.track_cidr(place[1], new)
+            case "IPAddress":
+                self.allocator.track_address(place[1], new)
+            case _:
+                pass
 
 
 def _discard(index: dict[str, set[Place]], key: str, place: Place) -> None:

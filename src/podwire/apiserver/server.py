@@ -24,6 +24,7 @@ import msgspec
 from podwire.apiserver.allocate import Allocator
 from podwire.apiserver.bootstrap import bootstrap
 from podwire.apiserver.chance import Chance, RealChance
+from podwire.apiserver.cidrs import Cidrs
 from podwire.apiserver.custom import Definitions
 from podwire.apiserver.events import expire_events
 from podwire.apiserver.history import EventType, Feed
@@ -113,6 +114,7 @@ class ApiServer:
         self._reviews: Reviews | None = None
         self._chores: asyncio.Task[None] | None = None
         self._kubeconfig: Kubeconfig | None = None
+        self._cidrs: Cidrs | None = None
         self._emptying: dict[str, asyncio.TimerHandle] = {}
         self.port = 0
 
@@ -135,11 +137,13 @@ class ApiServer:
         self.verbs = Verbs(objects, self._chance, root_certificate=pki.ca.read_text() if pki else "")
         self.authorizer = Authorizer(objects, always=self.settings.authorization == "AlwaysAllow")
         Definitions(objects, self.verbs.reaper, self._chance.now)
+        self._cidrs = Cidrs(objects, self.verbs.reaper, self._chance)
         self.verbs.guard = self.authorizer.guard
         self.verbs.make_hooks = self._make_hooks
         if pki is not None:
             await self._listen(pki)
         bootstrap(self.verbs, self.settings.advertise, self.port or USUAL_PORT)
+        self._cidrs.resume()
         await self.store.settled(self.store.head_rv)
         self._resume_namespaces()
         self._chores = asyncio.create_task(self._housekeeping())
@@ -155,6 +159,8 @@ class ApiServer:
                 await self._chores
         for timer in self._emptying.values():
             timer.cancel()
+        if self._cidrs is not None:
+            self._cidrs.close()
         for server in self._sockets:
             server.close()
         self.store.end_feeds()

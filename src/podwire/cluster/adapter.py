@@ -21,6 +21,8 @@ REMOVED_FIELDS = {
     "spec.topologyKeys": "the field went in 1.22: use spec.trafficDistribution: PreferSameZone, or PreferSameNode",
 }
 """What to write instead of fields that Kubernetes had once."""
+SEEN = frozenset(KINDS) - {"IPAddress", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+"""What the engine follows: an IPAddress says nothing that its Service does not say, webhooks are the API server's."""
 APPLY_MANAGER = "podwire-up"
 NOT_FOUND = 404
 
@@ -32,8 +34,8 @@ class EmbeddedSource:
         """The feed starts now."""
         self._server = server
         # Custom resources may have the names of our kinds (a Service of another group); they are not ours.
-        objects, _ = server.list_all(KINDS)
-        self._feed = server.subscribe(KINDS)
+        objects, _ = server.list_all(SEEN)
+        self._feed = server.subscribe(SEEN)
         self._initial: tuple[Change, ...] | None = tuple(_change("ADDED", value) for value in objects)
 
     async def changes(self) -> tuple[Change, ...]:

@@ -11,14 +11,14 @@ Rules:
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Network, collapse_addresses, ip_address
 from typing import cast
 
 from podwire.base import Cidr, Edition, FieldPath, Finding, Origin, Protocol, Ref
 from podwire.compile.context import Context, Piece
 from podwire.compile.kubeproxy import compile_proxy
 from podwire.compile.touched import Findings, Results
-from podwire.kube import EndpointSlice, Node, Service
+from podwire.kube import EndpointSlice, Node, Service, ServiceCIDR
 from podwire.kube import ServicePort as KubeServicePort
 from podwire.plan import Endpoint, ServiceNode, ServicePlan, ServicePort
 from podwire.snapshot import Snapshot
@@ -42,11 +42,25 @@ def compile_services(context: Context) -> Piece:
     plan = ServicePlan(
         ports=known.ports,
         nodes=_nodes(context),
-        service_cidrs=tuple(map(Cidr.parse_lenient, settings.service_cidrs)),
+        service_cidrs=_service_cidrs(snapshot),
         cluster_cidrs=tuple(map(Cidr.parse_lenient, settings.cluster_cidrs)),
         proxy=configured.settings,
     )
     return Piece(services=plan, findings=(*known.findings.all, *configured.findings))
+
+
+def _service_cidrs(snapshot: Snapshot) -> tuple[Cidr, ...]:
+    """The blocks of the cluster and of every ServiceCIDR, none of them twice (S7). Those of families that the cluster
+    does not have are nobody's."""
+    own = tuple(map(Cidr.parse_lenient, snapshot.settings.service_cidrs))
+    families = dict.fromkeys(cidr.family for cidr in own)
+    texts = (text for _, found in sorted(snapshot.all(ServiceCIDR).items()) for text in found.spec.cidrs)
+    more = {cidr for text in texts if (cidr := Cidr.parse_lenient(text)).family in families} - set(own)
+    if not more:
+        return own
+    blocks = [cast(IPv4Network, cidr.network) for cidr in (*own, *more)]
+    merged = (collapse_addresses(b for b in blocks if b.version == family) for family in families)
+    return tuple(Cidr.parse_lenient(str(block)) for found in merged for block in found)
 
 
 class _Ports:

@@ -31,7 +31,7 @@ from podwire.kube.meta import (
     OwnerReference,
     selects,
 )
-from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy
+from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy, ServiceCIDR
 from podwire.kube.pods import Container, Pod, PodSpec, PodTemplateSpec
 from podwire.kube.policy import PodDisruptionBudget
 from podwire.kube.registry import KINDS, Kind, parse
@@ -73,6 +73,7 @@ __all__ = [
     "Secret",
     "Service",
     "ServiceAccount",
+    "ServiceCIDR",
     "ServicePort",
     "StatefulSet",
     "StorageClass",

@@ -143,6 +143,8 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Validations": "How many conditions it has.",
         "ParamKind": "Kind of the objects with parameters.",
         "PolicyName": "Policy that is in force.",
+        "CIDRs": "Blocks that Services get addresses from.",
+        "ParentRef": "Whose address it is.",
         "ParamRef": "Object with parameters.",
     }
 )
@@ -183,6 +185,8 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
             + _columns("| First_Seen Count:integer Name"),
             columns_core.event,
         ),
+        "IPAddress": (_columns("Name ParentRef"), columns_core.ip_address),
+        "ServiceCIDR": (_columns("Name CIDRs Age"), columns_core.service_cidr),
         "Ingress": (_columns("Name Class Hosts Address Ports Age"), columns_core.ingress),
         "IngressClass": (_columns("Name Controller Parameters Age"), columns_core.ingress_class),
         "Job": (_columns("Name Status Completions Duration Age | Containers Images Selector"), columns_batch.job),

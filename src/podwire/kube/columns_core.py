@@ -226,3 +226,16 @@ def admission_binding(obj: Obj, now: float) -> list[Any]:
     found = reference.get("name") or ("*" if reference.get("selector") is not None else "")
     shown = f"{reference['namespace']}/{found}" if reference.get("namespace") else found or "<unset>"
     return [name(obj), spec.get("policyName", ""), shown, age(obj, now)]
+
+
+def ip_address(obj: Obj, now: float) -> list[Any]:
+    """NAME PARENTREF."""
+    parent = (obj.get("spec") or {}).get("parentRef") or {}
+    resource = ".".join(part for part in (parent.get("resource"), parent.get("group")) if part)
+    words = (resource, parent.get("namespace"), parent.get("name"))
+    return [name(obj), "/".join(word for word in words if word)]
+
+
+def service_cidr(obj: Obj, now: float) -> list[Any]:
+    """NAME CIDRS AGE."""
+    return [name(obj), ",".join((obj.get("spec") or {}).get("cidrs") or ()), age(obj, now)]

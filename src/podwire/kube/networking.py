@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from podwire.kube.core import IntOrString, PortStatus
-from podwire.kube.meta import KubeObject, LabelSelector
+from podwire.kube.meta import Condition, KubeObject, LabelSelector
 from podwire.kube.struct import KubeStruct, api
 
 
@@ -165,3 +165,43 @@ class NetworkPolicy(KubeObject, frozen=True):
     """Which connections the selected pods may make and take."""
 
     spec: NetworkPolicySpec = NetworkPolicySpec()
+
+
+class ParentReference(KubeStruct, frozen=True):
+    """Whose an address is."""
+
+    group: str = ""
+    resource: Annotated[str, api(required=True)] = ""
+    namespace: str = ""
+    name: Annotated[str, api(required=True)] = ""
+
+
+class IPAddressSpec(KubeStruct, frozen=True):
+    """Desired state of an IPAddress."""
+
+    parent_ref: Annotated[ParentReference | None, api(required=True)] = None
+
+
+class IPAddress(KubeObject, frozen=True):
+    """An address that is taken; its name is the address (S6)."""
+
+    spec: IPAddressSpec = IPAddressSpec()
+
+
+class ServiceCIDRSpec(KubeStruct, frozen=True):
+    """Desired state of a ServiceCIDR."""
+
+    cidrs: Annotated[tuple[str, ...], api(list_type="atomic")] = ()
+
+
+class ServiceCIDRStatus(KubeStruct, frozen=True):
+    """What is known of a ServiceCIDR."""
+
+    conditions: Annotated[tuple[Condition, ...], api(merge_key="type", list_type="map", list_map_keys=("type",))] = ()
+
+
+class ServiceCIDR(KubeObject, frozen=True):
+    """Blocks that Services get their addresses from: one for each family (S7)."""
+
+    spec: ServiceCIDRSpec = ServiceCIDRSpec()
+    status: ServiceCIDRStatus = ServiceCIDRStatus()

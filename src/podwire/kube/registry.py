@@ -24,7 +24,7 @@ from podwire.kube.discovery import EndpointSlice
 from podwire.kube.leases import Lease
 from podwire.kube.limits import LimitRange, ResourceQuota
 from podwire.kube.meta import KubeObject
-from podwire.kube.networking import Ingress, IngressClass, NetworkPolicy
+from podwire.kube.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from podwire.kube.pods import Pod
 from podwire.kube.policy import PodDisruptionBudget
 from podwire.kube.rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
@@ -201,6 +201,8 @@ _ROWS = (
     Kind("Ingress", "networking.k8s.io", "v1", "ingresses", Ingress, True, ("ing",), (), ("status",)),
     Kind("IngressClass", "networking.k8s.io", "v1", "ingressclasses", IngressClass, False),
     Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", NetworkPolicy, True, ("netpol",)),
+    Kind("IPAddress", "networking.k8s.io", "v1", "ipaddresses", IPAddress, False, ("ip",)),
+    Kind("ServiceCIDR", "networking.k8s.io", "v1", "servicecidrs", ServiceCIDR, False, (), (), ("status",)),
     Kind(
         "ClusterNetworkPolicy",
         "policy.networking.k8s.io",

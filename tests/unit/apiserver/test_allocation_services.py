@@ -139,7 +139,7 @@ def test_nothing_is_given_twice_and_nothing_leaks(kit: Any, steps: list[tuple[st
         ports = [port["nodePort"] for spec in found for port in spec["ports"] if "nodePort" in port]
         assert len(set(addresses)) == len(addresses) and len(set(ports)) == len(ports)
         allocator = bench.verbs.objects.allocator
-        assert len(allocator.addresses["IPv4"].taken) == len(addresses) and set(allocator.ports.taken) == set(ports)
+        assert len(allocator.taken("IPv4")) == len(addresses) and set(allocator.ports.taken) == set(ports)
 
     kit.run(body)
 

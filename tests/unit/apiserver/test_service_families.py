@@ -158,8 +158,8 @@ def test_an_update_makes_of_it(kit: Any, first: Any, change: Any, expected: Any)
     async def body(bench: Any) -> None:
         made = bench.create(kit.service("s", **first))
         assert shape(bench.update(changed(made, change))) == expected
-        pools = bench.verbs.objects.allocator.addresses
-        assert sum(len(pool.taken) for pool in pools.values()) == sum(a != "None" for a in expected[2])
+        allocator = bench.verbs.objects.allocator
+        assert sum(len(allocator.taken(family)) for family in ("IPv4", "IPv6")) == sum(a != "None" for a in expected[2])
 
     kit.run(body, V4, V6)
 
@@ -210,7 +210,7 @@ def test_a_type_change_gives_back_both(kit: Any) -> None:
         made = bench.create(kit.service("s", **DUAL))
         named = bench.update(changed(made, {"type": "ExternalName", "externalName": "example.com"}))
         assert not {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"} & set(named["spec"])
-        assert not any(pool.taken for pool in bench.verbs.objects.allocator.addresses.values())
+        assert not any(bench.verbs.objects.allocator.taken(family) for family in ("IPv4", "IPv6"))
         back = bench.update(changed(named, {"type": "ClusterIP"}))
         assert shape(back)[:2] == ("SingleStack", ["IPv4"])
 
@@ -255,7 +255,7 @@ def test_addresses_match_families_and_nothing_leaks(kit: Any, steps: list[tuple[
             for family, address in zip(spec.get("ipFamilies", ()), spec.get("clusterIPs", ()), strict=True):
                 assert (":" in address) == (family == "IPv6") and address not in taken[family]
                 taken[family].add(address)
-        for family, pool in bench.verbs.objects.allocator.addresses.items():
-            assert len(pool.taken) == len(taken[family])
+        for family, addresses in taken.items():
+            assert len(bench.verbs.objects.allocator.taken(family)) == len(addresses)
 
     kit.run(body, V4, V6)

@@ -18,6 +18,7 @@ from podwire.kube.validate.batch import (
     check_job,
     check_priority_class,
 )
+from podwire.kube.validate.cidrs import check_ip_address, check_service_cidr
 from podwire.kube.validate.clusterpolicy import check_cluster_network_policy
 from podwire.kube.validate.core import check_config_map, check_event, check_namespace, check_node, check_secret
 from podwire.kube.validate.discovery import check_endpoint_slice, check_endpoints
@@ -99,6 +100,7 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "EndpointSlice": check_endpoint_slice,
         "Endpoints": check_endpoints,
         "Event": check_event,
+        "IPAddress": check_ip_address,
         "Ingress": check_ingress,
         "IngressClass": check_ingress_class,
         "LimitRange": check_limit_range,
@@ -118,6 +120,7 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "ResourceQuota": check_resource_quota,
         "Secret": check_secret,
         "Service": check_service,
+        "ServiceCIDR": check_service_cidr,
         "StatefulSet": check_stateful_set,
         "ValidatingAdmissionPolicy": _check_policy,
         "ValidatingAdmissionPolicyBinding": _check_binding,

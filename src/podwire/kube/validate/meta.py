@@ -14,6 +14,7 @@ from podwire.kube.names import (
     path_segment_problems,
     qualified_name_problems,
 )
+from podwire.kube.validate.addresses import ip_problems, parse_ip
 from podwire.kube.validate.errors import Errors, each_invalid, forbidden, immutable, invalid, required, too_long
 
 Obj = dict[str, Any]
@@ -33,9 +34,18 @@ _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 def name_problems(kind_name: str) -> Callable[[str], list[str]]:
     """The syntax of a kind's names."""
+    if kind_name == "IPAddress":
+        return _canonical_problems
     if kind_name in _PATH_NAMES:
         return path_segment_problems
     return dns_label_problems if kind_name in _LABEL_NAMES else dns_subdomain_problems
+
+
+def _canonical_problems(name: str) -> list[str]:
+    problems = ip_problems(name)
+    if not problems and str(parse_ip(name)) != name:
+        return [f'must be in canonical form ("{parse_ip(name)}")']
+    return problems
 
 
 def check_meta(meta: Obj, *, kind_name: str, namespaced: bool) -> Errors:
