@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.kernel.nft_world import NODES, Probe, Seen, World, change_netns, in_loop, service
 
-from podwire.plan import Fact, PlaneFact, digest, node_netns
+from podwire.base import Cidr
+from podwire.plan import Fact, PlaneFact, ServiceCount, digest, node_netns
 from podwire.planes.nft import NftDriver, NftPlan
 from podwire.planes.nft.netns import run_in_netns
 
@@ -243,6 +244,53 @@ async def test_a_refused_unit_does_not_stop_the_others(world: World) -> None:
         await run.driver.apply(world.plan(*good, repaired))
         assert not run.fact("node-a").rejected
         assert counted(world, Probe("a3", "10.96.0.40", 80)) == {"a1": 1}
+
+
+@in_loop
+async def test_the_kernel_counts_what_each_service_port_carries(world: World) -> None:
+    """Connections, bytes of both directions, and what was turned away and why; by the node that translated."""
+    busy = service("busy", "10.96.0.1", world.endpoint("a1"), world.endpoint("b1"), node_port=30080)
+    idle = service("idle", "10.96.0.2", world.endpoint("a2"))
+    empty = service("empty", "10.96.0.3", protocol="UDP")
+    local = service("local", "10.96.0.4", world.endpoint("b1"), internal_local=True)
+    ranges = (Cidr.parse("198.51.100.0/24"),)
+    closed = service(
+        "closed", "10.96.0.5", world.endpoint("b1"), load_balancer_ips=("10.89.9.1",), source_ranges=ranges
+    )
+    async with running(world, world.plan(busy, idle, empty, local, closed)) as run:
+        assert (
+            counted(world, *[Probe("a3", "10.96.0.1", 80)] * 8, *[Probe("node-a", "10.96.0.1", 80)] * 4).total() == 12
+        )
+        counted(world, *[Probe("host", NODES["node-a"], 30080)] * 3, *[Probe("a3", "10.96.0.3", 80, "UDP")] * 5)
+        counted(world, *[Probe("a3", "10.96.0.4", 80)] * 2, Probe("host", "10.89.9.1", 80))
+        here = {count.key: count for count in await run.driver.count_services("node-a")}
+        there = {count.key: count for count in await run.driver.count_services("node-b")}
+        assert here.keys() == {busy.key, empty.key, local.key}
+        assert there == {closed.key: ServiceCount(closed.key, connections=1, barred=1)}
+        assert (here[busy.key].connections, here[busy.key].refused) == (15, 0)
+        handshakes = 15 * (7 * (40 if world.families == (4,) else 60))
+        assert handshakes < here[busy.key].bytes < 4 * handshakes
+        assert here[empty.key] == ServiceCount(empty.key, connections=5, refused=5)
+        assert here[local.key].dropped == here[local.key].connections >= 2
+        more = msgspec.structs.replace(empty, endpoints=(world.endpoint("a2"),))
+        await run.driver.apply(world.plan(msgspec.structs.replace(busy, endpoints=(world.endpoint("a1"),)), more))
+        after = {count.key: count for count in await run.driver.count_services("node-a")}
+        assert after == {key: here[key] for key in (busy.key, empty.key)}  # endpoints change, counts go on
+
+
+@in_loop
+async def test_a_list_number_that_changed_hands_takes_nothing_over(world: World) -> None:
+    empty = service("empty", "10.96.0.3", protocol="UDP")
+    async with running(world, world.plan(empty)) as run:
+        probes = [Probe("a3", "10.96.0.3", 80, "UDP")] * 3
+        counted(world, *probes)
+        (before,) = await run.driver.count_services("node-a")
+        await run.driver.apply(world.plan())
+        assert await run.driver.count_services("node-a") == ()
+        await run.driver.apply(world.plan(empty))
+        counted(world, *probes)
+        (after,) = await run.driver.count_services("node-a")
+        assert before.refused == after.refused == 3
 
 
 @in_loop

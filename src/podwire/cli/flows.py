@@ -55,6 +55,18 @@ def ask_facts(home: ClusterHome) -> dict[str, Json]:
     return {f"nft/{v['node']}": v["fact"] for v in ask_flows(home, {"what": "facts", "follow": False})}
 
 
+def ask_services(home: ClusterHome) -> list[Json]:
+    """What the kernels of all nodes counted for each Service port, in sum; raises as above."""
+    sums: dict[str, Json] = {}
+    for value in ask_flows(home, {"what": "services", "follow": False}):
+        for count in value["counts"]:
+            known = sums.setdefault(count["key"], {"service": count["key"]})
+            for name, number in count.items():
+                if name != "key":
+                    known[name] = known.get(name, 0) + number
+    return [sums[key] for key in sorted(sums)]
+
+
 def format_record(value: Json) -> str:
     """One line: time, verdict, ends, and why."""
     from datetime import UTC, datetime

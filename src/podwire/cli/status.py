@@ -2,10 +2,15 @@
 
 import argparse
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from podwire.base import EnvironmentUnfit
 from podwire.cluster.home import ClusterHome
+
+T = TypeVar("T")
+BUSIEST = 10
+"""Lines of traffic in the table."""
 
 
 def run_kubeconfig(args: argparse.Namespace) -> int:
@@ -33,12 +38,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _collect(home: ClusterHome) -> dict[str, Any]:
+    from podwire.cli.flows import ask_facts, ask_services
     from podwire.client.kubeconfig import read_kubeconfig
     from podwire.cluster.worlds import observed_world, settings_of
     from podwire.engine import waiting_for
 
     access, settings = read_kubeconfig(home.kubeconfig), settings_of(home)
-    state, missing = await observed_world(access, settings, secrets=True, planes=_facts(home))
+    # What kernels refuse is wrong too.
+    state, missing = await observed_world(access, settings, secrets=True, planes=_ask(home, ask_facts) or {})
     pods = state.snapshot.objects.get("Pod", {})
     return {
         "cluster": home.name,
@@ -48,6 +55,7 @@ async def _collect(home: ClusterHome) -> dict[str, Any]:
         "pods": len(pods),
         "services": len(state.snapshot.objects.get("Service", {})),
         "waiting": [*map(str, waiting_for(state.snapshot, state.plans)), *missing],
+        "traffic": _ask(home, ask_services) or [],
         "findings": [
             {
                 "code": f.code,
@@ -62,14 +70,12 @@ async def _collect(home: ClusterHome) -> dict[str, Any]:
     }
 
 
-def _facts(home: ClusterHome) -> dict[str, dict[str, Any]]:
-    """What kernels refuse is wrong too; a simulated cluster has none."""
-    from podwire.cli.flows import ask_facts
-
+def _ask(home: ClusterHome, ask: Callable[[ClusterHome], T]) -> T | None:
+    """What the packet plane says; a simulated cluster has none."""
     try:
-        return ask_facts(home)
+        return ask(home)
     except EnvironmentUnfit:
-        return {}
+        return None
 
 
 def _print(value: dict[str, Any]) -> None:
@@ -81,3 +87,20 @@ def _print(value: dict[str, Any]) -> None:
         fix = f" (fix: {finding['fix']})" if finding["fix"] else ""
         where = f"{finding['object']} {finding['path']}"
         print(f"{finding['severity']:<11} {finding['code']} {where}: {finding['message']}{fix}")
+    busy = sorted(value["traffic"], key=lambda count: (-count["bytes"], count["service"]))
+    for count in busy[:BUSIEST]:
+        print(f"traffic     {format_traffic(count)}")
+    if len(busy) > BUSIEST:
+        print(f"traffic     and {len(busy) - BUSIEST} more Service ports (all of them: -o json)")
+
+
+def format_traffic(count: dict[str, Any]) -> str:
+    """``shop/api:80/TCP  12 connections, 34567 bytes; turned away: 2 for want of an endpoint``."""
+    reasons = (
+        ("refused", "for want of an endpoint"),
+        ("dropped", "for want of one on the node"),
+        ("barred", "by source ranges"),
+    )
+    away = ", ".join(f"{count[name]} {words}" for name, words in reasons if count[name])
+    text = f"{count['service']}  {count['connections']} connections, {count['bytes']} bytes"
+    return f"{text}; turned away: {away}" if away else text

@@ -70,7 +70,12 @@ async def drive_packets(
     stack.push_async_callback(attaching.close)
     sync = SyncState()
     health = ProxyHealthDriver(
-        engine.report, cluster=settings.cluster, open_socket=open_socket, clock=time.time, sync=sync
+        engine.report,
+        cluster=settings.cluster,
+        open_socket=open_socket,
+        clock=time.time,
+        sync=sync,
+        count=nft.count_services,
     )
     stack.push_async_callback(health.close)
     slots = (

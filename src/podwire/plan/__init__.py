@@ -52,9 +52,11 @@ from podwire.plan.routes import (
 )
 from podwire.plan.services import (
     Backends,
+    CountServices,
     Endpoint,
     ProxySettings,
     Scope,
+    ServiceCount,
     ServiceNode,
     ServicePlan,
     ServicePort,
@@ -81,6 +83,7 @@ __all__ = [
     "Certificate",
     "Cluster",
     "ContainerFact",
+    "CountServices",
     "Create",
     "Decision",
     "Direction",
@@ -114,6 +117,7 @@ __all__ = [
     "RoutePlan",
     "RuleKey",
     "Scope",
+    "ServiceCount",
     "ServiceNode",
     "ServicePlan",
     "ServicePort",

@@ -10,7 +10,7 @@ Rules:
 Sources: KEP-2086 (internalTrafficPolicy), KEP-1669 (terminating endpoints), kubernetes ``pkg/proxy/topology.go``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -131,6 +131,26 @@ class ServicePlan(msgspec.Struct, frozen=True):
     service_cidrs: tuple[Cidr, ...]
     cluster_cidrs: tuple[Cidr, ...]
     proxy: ProxySettings = ProxySettings()
+
+
+class ServiceCount(msgspec.Struct, frozen=True, order=True):
+    """What one node's kernel counted for one Service port since its rules were loaded.
+
+    ``connections`` were tried, including those turned away: ``refused`` because there is no endpoint, ``dropped``
+    because a Local policy has none on the node, ``barred`` by source ranges (all in first packets). ``bytes`` are those
+    of both directions, counted on the node that chose the endpoint.
+    """
+
+    key: str
+    connections: int = 0
+    bytes: int = 0
+    refused: int = 0
+    dropped: int = 0
+    barred: int = 0
+
+
+CountServices = Callable[[str], Awaitable[tuple[ServiceCount, ...]]]
+"""Asks a node (by name) what it counted; empty when nobody can tell."""
 
 
 class Backends(msgspec.Struct, frozen=True):

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 from podwire.compile import compile_plans
-from podwire.plan import ServicePlan
+from podwire.plan import ServiceCount, ServicePlan
 from podwire.planes.proxyhealth.driver import format_answer
 from podwire.planes.proxyhealth.fake import FakeProxyHealth
 from podwire.planes.proxyhealth.machine import SyncState
-from podwire.planes.proxyhealth.render import WEIGHT_HEADER, Answer, format_metrics
+from podwire.planes.proxyhealth.render import WEIGHT_HEADER, Answer, format_metrics, format_service_metrics
 from podwire.testing.build import endpoint, endpoint_slice, namespace, node, service, snapshot
 
 NODES = (node("node-1", "10.89.0.10"), node("node-2", "10.89.0.11", zone="b", pod_cidr="10.244.1.0/24"))
@@ -114,6 +114,16 @@ def test_metrics_have_kube_proxys_names() -> None:
     assert "kubeproxy_sync_proxy_rules_last_timestamp_seconds 10.500" in text
     assert "kubeproxy_sync_proxy_rules_service_changes_total 2" in text
     assert 'kubeproxy_sync_proxy_rules_no_local_endpoints_total{traffic_policy="external"} 2' in text
+
+
+def test_metrics_tell_what_the_kernel_counted_for_each_service_port() -> None:
+    text = format_service_metrics([ServiceCount("shop/api:80/TCP", 7, 4200, 2, 0, 1)])
+    labels = 'namespace="shop",service="api",port="80",protocol="TCP"'
+    assert f"podwire_service_connections_total{{{labels}}} 7\n" in text
+    assert f"podwire_service_bytes_total{{{labels}}} 4200\n" in text
+    for reason, number in (("no_endpoints", 2), ("no_local_endpoints", 0), ("source_ranges", 1)):
+        assert f'podwire_service_rejected_total{{{labels},reason="{reason}"}} {number}\n' in text
+    assert text.count("# TYPE podwire_service_") == format_service_metrics([]).count("# TYPE") == 3
 
 
 def test_other_paths_are_not_found_and_head_has_no_body() -> None:

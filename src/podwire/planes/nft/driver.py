@@ -15,8 +15,19 @@ from pathlib import Path
 from typing import Literal
 
 from podwire.base import PodwireError
-from podwire.plan import NAMES_UNIT, PlaneFact, PolicyPlan, PolicyPod, Report, ServicePort, digest, node_netns
+from podwire.plan import (
+    NAMES_UNIT,
+    PlaneFact,
+    PolicyPlan,
+    PolicyPod,
+    Report,
+    ServiceCount,
+    ServicePort,
+    digest,
+    node_netns,
+)
 from podwire.planes.nft.agent import NodeAgent, Outcome
+from podwire.planes.nft.counters import ServiceCounters
 from podwire.planes.nft.cut import Judge, is_stricter_possible, relabel_flows
 from podwire.planes.nft.nftlib import Session, load_library, open_session
 from podwire.planes.nft.render import Renderer
@@ -48,7 +59,12 @@ class NftDriver:
         self._turn = asyncio.Lock()
         self._established = established
         self._judged: PolicyPlan | None = None
-        self._watch = Watch(report, cluster=cluster, run_dir=run_dir, facts=lambda: self._reported)
+        self._plan: NftPlan | None = None
+        self._counters: dict[str, ServiceCounters] = {}
+        self._reading = asyncio.Lock()
+        self._watch = Watch(
+            report, cluster=cluster, run_dir=run_dir, facts=lambda: self._reported, count=self._count_all
+        )
 
     async def apply(self, plan: NftPlan) -> None:
         """Make every node's kernel equal to ``plan``.
@@ -59,7 +75,7 @@ class NftDriver:
         async with self._turn:
             tables, applied = await asyncio.to_thread(self._prepare, plan)
             await self._drop_nodes(self._agents.keys() - tables.keys())
-            self._tables = tables
+            self._tables, self._plan = tables, plan
             await self._watch.load(plan)  # before the kernel decides by it: the first denial resolves too
             for name in tables:
                 if name not in self._agents:
@@ -94,12 +110,25 @@ class NftDriver:
             return
         self._watch.take_cut(name, judged)
 
+    async def count_services(self, node: str) -> tuple[ServiceCount, ...]:
+        """What ``node`` counted (:class:`podwire.plan.CountServices`); nothing of a node that is not there."""
+        plan, tables = self._plan, self._tables.get(node)
+        if plan is None or tables is None or not self._agents[node].is_attached:
+            return ()
+        counters = self._counters.setdefault(node, ServiceCounters(self._agents[node].netns))
+        numbers = self._renderer.list_numbers
+        async with self._reading:
+            return await asyncio.to_thread(counters.read, plan.services, numbers, tables.families)
+
+    async def _count_all(self) -> dict[str, tuple[ServiceCount, ...]]:
+        return {node: await self.count_services(node) for node in sorted(self._tables)}
+
     async def close(self, *, leave: bool = False) -> None:
         """Remove our tables from every node that still exists; or ``leave`` them to whoever comes next."""
         async with self._turn:
             await self._watch.close()
             await self._drop_nodes(self._agents.keys() | set(), leave=leave)
-            self._tables = {}
+            self._tables, self._plan = {}, None
             self._renderer = Renderer()
 
     def _prepare(self, plan: NftPlan) -> tuple[dict[str, NodeTables], Mapping[str, str]]:
@@ -161,6 +190,7 @@ class NftDriver:
             if retry is not None:
                 retry.cancel()
             agent = self._agents.pop(name)
+            self._counters.pop(name, None)
             self._reported.pop(name, None)
             await asyncio.to_thread(agent.close, leave=leave)
 

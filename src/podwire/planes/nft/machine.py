@@ -87,7 +87,16 @@ class Steps(msgspec.Struct, frozen=True, gc=False):
 
 
 _SETS = t.maps(
-    "members", "cluster_ips", "hairpins", "source_ranges", "node_addresses", "inside", "own_pods", "own_pairs"
+    "traffic",
+    "node_traffic",
+    "members",
+    "cluster_ips",
+    "hairpins",
+    "source_ranges",
+    "node_addresses",
+    "inside",
+    "own_pods",
+    "own_pairs",
 )
 _ISOLATION = t.maps("isolated_in", "isolated_out", "own_pairs")
 _RULES = t.maps("rules_in", "rules_out")

@@ -4,7 +4,7 @@
 is the same without memory. Pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from podwire.base import Cidr
 from podwire.plan import PolicyPlan, ServiceNode, ServicePlan
@@ -24,6 +24,11 @@ class Renderer:
         self._families: tuple[Family, ...] = ()
         self._services = ServiceRenderer(())
         self._policy = PolicyRenderer(())
+
+    @property
+    def list_numbers(self) -> Mapping[str, int]:
+        """See :attr:`ServiceRenderer.numbers`; of the plan rendered last."""
+        return self._services.numbers
 
     def render(self, plan: NftPlan) -> dict[str, NodeTables]:
         """The tables of every node of ``plan``, by node name."""

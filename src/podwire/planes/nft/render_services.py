@@ -130,6 +130,11 @@ class ServiceRenderer:
             name: (by_key, t.Delta(before[name], touched) if name in before else None) for name, by_key in units.items()
         }
 
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """The number of each list; :func:`unit_of_list` tells whose it is."""
+        return self._assigned
+
     def _renumber(self, plan: ServicePlan, *, changed: set[str], gone: Set[str]) -> set[str]:
         """Bring list numbers up to date; the keys of other units whose lists got another number."""
         keys = self._keys.difference(gone, map(_local_key, gone), map(_local_key, changed)) | changed
@@ -190,6 +195,11 @@ class ServiceRenderer:
         return _List(number, slots, backend_class, backend_class.number)
 
 
+def unit_of_list(name: str) -> str:
+    """The key of the Service port that a list belongs to."""
+    return name.removesuffix(_LOCAL)
+
+
 def depends_on_node(port: ServicePort) -> bool:
     """Whether two nodes may be told different things about ``port``."""
     return port.internal_local or port.external_local or any(e.for_zones or e.for_nodes for e in port.endpoints)
@@ -229,7 +239,9 @@ def _render_internal(family: t.Family, port: ServicePort, lists: Sequence[_List]
     value = t.word(chosen.number | t.MASQUERADE_OTHERS)
     protocol = port.protocol.lower()
     for address in port.cluster_ips:
-        into.of(family.frontends)[f"{address} . {protocol} . {port.port}"] = value
+        key = f"{address} . {protocol} . {port.port}"
+        into.of(family.frontends)[key] = value
+        into.of(family.traffic)[key] = ""
         into.of(family.cluster_ips)[address] = ""
 
 
@@ -239,7 +251,9 @@ def _render_external(family: t.Family, port: ServicePort, lists: Sequence[_List]
     words = set()
     for address in (*port.load_balancer_ips, *port.external_ips):
         flags = t.RESTRICTED if restricted and address in port.load_balancer_ips else 0
-        into.of(family.frontends)[f"{address} . {protocol} . {port.port}"] = t.word(word | flags)
+        key = f"{address} . {protocol} . {port.port}"
+        into.of(family.frontends)[key] = t.word(word | flags)
+        into.of(family.traffic)[key] = ""
         words.add(word | flags)
         if address in port.load_balancer_ips:  # its other ports are refused, or they would circle between node and host
             into.of(family.cluster_ips)[address] = ""
@@ -247,6 +261,7 @@ def _render_external(family: t.Family, port: ServicePort, lists: Sequence[_List]
             _render_ranges(family, port, address, into)
     if port.node_port:
         into.of(family.nodeports)[f"{protocol} . {port.node_port}"] = t.word(word)
+        into.of(family.node_traffic)[f"{protocol} . {port.node_port}"] = ""
         words.add(word)
     if port.external_local and words:
         inside = t.word(lists[0].number | t.MASQUERADE_OTHERS)

@@ -25,9 +25,24 @@ _SERVICES = """\
 table $IP podwire-svc {
   map frontends {        # virtual address . protocol . port -> flags, list
     type $ADDR . inet_proto . inet_service : mark
+    counter              # of first packets: connections tried
   }
   map nodeports {        # protocol . node port -> flags, list
     type inet_proto . inet_service : mark
+    counter
+  }
+  set traffic {          # virtual address . protocol . port
+    type $ADDR . inet_proto . inet_service
+    counter              # of all packets, both ways
+  }
+  set node-traffic {     # protocol . node port
+    type inet_proto . inet_service
+    counter
+  }
+  set rejected {         # why . list, made by the packets: turned away
+    type mark
+    flags dynamic
+    size 65535
   }
   map shortcuts {        # flags, local list -> flags, cluster list (P6)
     type mark : mark
@@ -77,6 +92,21 @@ table $IP podwire-svc {
     meta l4proto tcp reject with tcp reset
     reject
   }
+  chain refused {        # no endpoint anywhere
+    meta mark set meta mark or 0x10000000
+    add @rejected { meta mark counter }
+    goto refuse
+  }
+  chain dropped {        # no endpoint here
+    meta mark set meta mark or 0x20000000
+    add @rejected { meta mark counter }
+    drop
+  }
+  chain barred {         # not from this source
+    meta mark set meta mark and 0x000fffff or 0x30000000
+    add @rejected { meta mark counter }
+    drop
+  }
   chain shortcut {
     $IP saddr $PODS meta mark set meta mark map @shortcuts return
     fib saddr type local meta mark set meta mark map @shortcuts
@@ -86,7 +116,7 @@ table $IP podwire-svc {
     meta mark set $IP daddr . meta l4proto . th dport map @frontends
     meta mark 0 $IP daddr @node-addresses meta mark set meta l4proto . th dport map @nodeports
     meta mark 0 return
-    meta mark and 0x10000000 != 0 $IP daddr . meta l4proto . th dport . $IP saddr != @source-ranges drop
+    meta mark and 0x10000000 != 0 $IP daddr . meta l4proto . th dport . $IP saddr != @source-ranges goto barred
     meta mark and 0x20000000 != 0 jump shortcut
     meta mark and 0x80000000 != 0 ct label set 1
     meta mark and 0x40000000 != 0 $IP saddr != $PODS ct label set 1
@@ -118,6 +148,22 @@ table $IP podwire-svc {
   chain invalid {        # P17
     type filter hook forward priority filter; policy accept;
     ct state invalid drop
+  }
+  chain measure {        # bytes, where the connection was translated
+    meta l4proto tcp ct original $IP daddr . meta l4proto . ct original proto-dst @traffic return
+    meta l4proto udp ct original $IP daddr . meta l4proto . ct original proto-dst @traffic return
+    meta l4proto sctp ct original $IP daddr . meta l4proto . ct original proto-dst @traffic return
+    meta l4proto tcp meta l4proto . ct original proto-dst @node-traffic
+    meta l4proto udp meta l4proto . ct original proto-dst @node-traffic
+    meta l4proto sctp meta l4proto . ct original proto-dst @node-traffic
+  }
+  chain measure-out {    # what leaves towards pods and other nodes
+    type filter hook postrouting priority mangle; policy accept;
+    ct status dnat jump measure
+  }
+  chain measure-in {     # what arrives for the node itself
+    type filter hook input priority filter; policy accept;
+    ct status dnat jump measure
   }
 }
 """
@@ -258,7 +304,7 @@ def ready_classes(family: Family) -> set[BackendClass]:
 def format_ready_classes(family: Family) -> str:
     """Their chains, and the two verdicts without one."""
     chains = "".join(format_class(wanted) for wanted in sorted(ready_classes(family)))
-    return chains + f"add element {family.classes} {{ 0xffffffff : goto refuse, 0xfffffffe : drop }}\n"
+    return chains + f"add element {family.classes} {{ 0xffffffff : goto refused, 0xfffffffe : goto dropped }}\n"
 
 
 _ASK = {

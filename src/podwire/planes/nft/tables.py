@@ -33,6 +33,9 @@ class Family(msgspec.Struct, frozen=True, gc=False):
     nft: str
     frontends: str
     nodeports: str
+    traffic: str
+    node_traffic: str
+    rejected: str
     shortcuts: str
     counts: str
     backends: str
@@ -61,8 +64,8 @@ class Family(msgspec.Struct, frozen=True, gc=False):
 
 
 _SVC_MAPS = (
-    "frontends", "nodeports", "shortcuts", "counts", "backends", "tickets", "members", "classes", "cluster_ips",
-    "hairpins", "source_ranges", "node_addresses", "inside", "own_pods",
+    "frontends", "nodeports", "traffic", "node_traffic", "rejected", "shortcuts", "counts", "backends", "tickets",
+    "members", "classes", "cluster_ips", "hairpins", "source_ranges", "node_addresses", "inside", "own_pods",
 )  # fmt: skip
 _NP_MAPS = (
     "identity", "cidr_identity", "port_class", "rules_in", "rules_out", "isolated_in", "isolated_out", "own_pairs",
@@ -92,8 +95,8 @@ def maps(*names: str) -> frozenset[str]:
 
 
 SHARED = maps(
-    "frontends", "nodeports", "cluster_ips", "hairpins", "source_ranges", "identity", "rules_in", "rules_out",
-    "isolated_in", "isolated_out", "own_pairs", "self_pairs",
+    "frontends", "nodeports", "traffic", "node_traffic", "cluster_ips", "hairpins", "source_ranges", "identity",
+    "rules_in", "rules_out", "isolated_in", "isolated_out", "own_pairs", "self_pairs",
 )  # fmt: skip
 """Maps whose elements several units may claim; the least unit name wins."""
 
@@ -117,6 +120,10 @@ ALLOW = 0x90000000
 DENY = 0xA0000000
 AUDIT = 0xC0000000
 """Policy decision words, with the decision's number in the low 20 bits. Neither of the others is part of ``AUDIT``."""
+
+
+REFUSED, DROPPED, BARRED = 0x10000000, 0x20000000, 0x30000000
+"""Why a list turned a packet away, in the keys of ``rejected``."""
 
 
 class BackendClass(msgspec.Struct, frozen=True, order=True, gc=False):

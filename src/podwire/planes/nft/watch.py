@@ -15,14 +15,14 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from podwire.base import PodwireError
-from podwire.plan import EventFact, PlaneFact, PolicyPlan, Report, node_netns
+from podwire.plan import EventFact, PlaneFact, PolicyPlan, Report, ServiceCount, node_netns
 from podwire.planes.nft.cut import Judged
 from podwire.planes.nft.flows import FlowCount, FlowLog, FlowRecord, replay
 from podwire.planes.nft.netns import identify_netns
@@ -40,7 +40,7 @@ Identity = tuple[int, int]
 
 class Ask(msgspec.Struct, frozen=True):
     """What a watcher wants: records (``denied``: no allowed ones; ``follow``: also those to come), ``counts`` by rule,
-    or ``facts``: what each node's kernel has confirmed and refused."""
+    ``facts``: what each node's kernel has confirmed and refused, or ``services``: what each counted for Services."""
 
     what: str = "records"
     denied: bool = False
@@ -52,6 +52,13 @@ class NodeFacts(msgspec.Struct, frozen=True):
 
     node: str
     fact: PlaneFact
+
+
+class NodeCounts(msgspec.Struct, frozen=True):
+    """What one node counted for each Service port."""
+
+    node: str
+    counts: tuple[ServiceCount, ...]
 
 
 class Ear(msgspec.Struct):
@@ -77,10 +84,18 @@ class Watch:
     """All sockets and watchers of one driver. Used from the event loop's thread only."""
 
     def __init__(
-        self, report: Report, *, cluster: str, run_dir: Path | None, facts: Callable[[], Mapping[str, PlaneFact]]
+        self,
+        report: Report,
+        *,
+        cluster: str,
+        run_dir: Path | None,
+        facts: Callable[[], Mapping[str, PlaneFact]],
+        count: Callable[[], Awaitable[Mapping[str, tuple[ServiceCount, ...]]]],
     ) -> None:
-        """Nothing is opened before the first plan. ``facts``: the newest one of each node."""
+        """Nothing is opened before the first plan. ``facts``: the newest one of each node. ``count`` reads the
+        counters of Services, by node."""
         self._facts = facts
+        self._count = count
         self.log = FlowLog()
         self.lost = 0
         self._report = report
@@ -243,6 +258,8 @@ class Watch:
                 await _send(writer, self.log.counts())
             elif ask.what == "facts":
                 await _send(writer, (NodeFacts(node, fact) for node, fact in sorted(self._facts().items())))
+            elif ask.what == "services":
+                await _send(writer, (NodeCounts(*pair) for pair in (await self._count()).items()))
             elif not ask.follow:
                 await _send(writer, replay(self.log, denied=ask.denied))
             else:
@@ -278,6 +295,8 @@ class Watch:
             await _send(writer, (await watcher.waiting.get(),))
 
 
-async def _send(writer: asyncio.StreamWriter, values: Iterable[FlowRecord | FlowCount | NodeFacts]) -> None:
+async def _send(
+    writer: asyncio.StreamWriter, values: Iterable[FlowRecord | FlowCount | NodeFacts | NodeCounts]
+) -> None:
     writer.write(b"".join(msgspec.json.encode(value) + b"\n" for value in values))
     await writer.drain()

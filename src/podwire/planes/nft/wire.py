@@ -55,6 +55,16 @@ def split_messages(data: bytes) -> Iterator[tuple[int, bytes]]:
         data = data[(length + 3) & ~3 :]
 
 
+def is_interrupted(data: bytes) -> bool:
+    """Whether the kernel's tables changed while it told them (``NLM_F_DUMP_INTR``)."""
+    while len(data) >= 16:
+        length, _, flags = struct.unpack_from("=IHH", data)
+        if flags & 0x10 or length < 16:
+            return bool(flags & 0x10)
+        data = data[(length + 3) & ~3 :]
+    return False
+
+
 def split_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Kind and data of each attribute."""
     while len(data) >= 4:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from podwire.base import PodwireError
-from podwire.plan import Driver, PlaneFact, Report, ServicePlan, node_netns
+from podwire.plan import CountServices, Driver, PlaneFact, Report, ServicePlan, node_netns
 from podwire.planes.proxyhealth.machine import PortWatch, SyncState
 from podwire.planes.proxyhealth.render import (
     Answer,
@@ -44,9 +44,17 @@ class ProxyHealthDriver:
     """Executes the listeners of a :class:`podwire.plan.ServicePlan` (a :class:`podwire.plan.Driver`)."""
 
     def __init__(
-        self, report: Report, *, cluster: str, open_socket: OpenSocket, clock: Callable[[], float], sync: SyncState
+        self,
+        report: Report,
+        *,
+        cluster: str,
+        open_socket: OpenSocket,
+        clock: Callable[[], float],
+        sync: SyncState,
+        count: CountServices,
     ) -> None:
-        """Nothing listens before the first apply."""
+        """Nothing listens before the first apply. ``count`` is asked at each request for metrics."""
+        self._count = count
         self._report = report
         self._cluster = cluster
         self._open_socket = open_socket
@@ -126,20 +134,21 @@ class ProxyHealthDriver:
             with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     head = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(self._respond(listener, head))
+                    writer.write(await self._respond(listener, head))
                     await writer.drain()
             writer.close()
 
         return serve
 
-    def _respond(self, listener: Listener, head: bytes) -> bytes:
+    async def _respond(self, listener: Listener, head: bytes) -> bytes:
         words = head.partition(b"\r\n")[0].decode("latin-1").split(" ")
         health = self._health.get(listener.node)
         if len(words) != 3 or health is None:
             return format_answer(Answer(400, "bad request\n", "text/plain"))
         if words[0] not in ("GET", "HEAD"):
             return format_answer(Answer(405, "method not allowed\n", "text/plain"))
-        made = answer(listener, words[1], health, self._sync, now=self._clock())
+        counts = await self._count(listener.node) if listener.purpose == "metrics" else ()
+        made = answer(listener, words[1], health, self._sync, now=self._clock(), counts=counts)
         return format_answer(made, with_body=words[0] == "GET")
 
 

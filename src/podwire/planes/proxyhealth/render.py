@@ -5,20 +5,21 @@ Rules:
 1. A ``healthCheckNodePort`` listens on the node's addresses and answers 200 while the node has ready endpoints of the
    Service and the proxy is healthy, else 503 (P9). Endpoints that terminate count for nothing.
 2. ``/healthz`` fails when an update waits too long, or the Node is being deleted; ``/livez`` ignores the Node (P10).
-3. ``/metrics`` has kube-proxy's names. What podwire cannot know is left out, not zero.
+3. ``/metrics`` has kube-proxy's names, and ``podwire_service_*`` for what the kernel counted for each Service port.
+   What podwire cannot know is left out, not zero.
 
 Source: kubernetes ``pkg/proxy/healthcheck``, ``pkg/proxy/metrics``.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from podwire.base import Ref
-from podwire.plan import ServiceNode, ServicePlan, ServicePort, node_port_addresses
+from podwire.plan import ServiceCount, ServiceNode, ServicePlan, ServicePort, node_port_addresses
 from podwire.planes.proxyhealth.machine import SyncState
 
 Purpose = Literal["check", "healthz", "metrics"]
@@ -86,8 +87,16 @@ def _addresses(plan: ServicePlan, node: ServiceNode) -> Iterator[str]:
     yield from (a for a in node_port_addresses(plan, node) if ":" not in a)
 
 
-def answer(listener: Listener, path: str, health: NodeHealth, sync: SyncState, *, now: float) -> Answer:
-    """What a GET of ``path`` gets."""
+def answer(
+    listener: Listener,
+    path: str,
+    health: NodeHealth,
+    sync: SyncState,
+    *,
+    now: float,
+    counts: Sequence[ServiceCount] = (),
+) -> Answer:
+    """What a GET of ``path`` gets. ``counts`` are the node's."""
     path = path.partition("?")[0]
     match listener.purpose:
         case "check":
@@ -96,7 +105,7 @@ def answer(listener: Listener, path: str, health: NodeHealth, sync: SyncState, *
             good = sync.is_healthy(now) and (health.eligible or path == "/livez")
             return _answer_healthz(good, health, sync, now=now, livez=path == "/livez")
         case "metrics" if path == "/metrics":
-            return Answer(200, format_metrics(sync), "text/plain; version=0.0.4")
+            return Answer(200, format_metrics(sync) + format_service_metrics(counts), "text/plain; version=0.0.4")
         case "metrics" if path == "/proxyMode":
             return Answer(200, "nftables", "text/plain")
         case "metrics" if path == "/healthz":
@@ -162,3 +171,35 @@ def format_metrics(sync: SyncState) -> str:
         lines += [f"# HELP {full} [ALPHA] {text}", f"# TYPE {full} {kind}"]
         lines += [f"{full}{line}" for line in values[metric]]
     return "\n".join(lines) + "\n"
+
+
+_COUNTERS = {
+    "connections_total": "Connections tried to a Service port, including rejected ones",
+    "bytes_total": "Bytes of both directions, counted by the node that chose the endpoint",
+    "rejected_total": "Connections turned away before any endpoint",
+}
+_REASONS = {"refused": "no_endpoints", "dropped": "no_local_endpoints", "barred": "source_ranges"}
+
+
+def format_service_metrics(counts: Sequence[ServiceCount]) -> str:
+    """Prometheus text of what the kernel counted; a Service port that nobody used has no series."""
+    values: dict[str, list[str]] = {name: [] for name in _COUNTERS}
+    for count in counts:
+        labels = _labels(count.key)
+        values["connections_total"].append(f"{{{labels}}} {count.connections}")
+        values["bytes_total"].append(f"{{{labels}}} {count.bytes}")
+        for field, reason in _REASONS.items():
+            values["rejected_total"].append(f'{{{labels},reason="{reason}"}} {getattr(count, field)}')
+    lines = []
+    for name, text in _COUNTERS.items():
+        full = f"podwire_service_{name}"
+        lines += [f"# HELP {full} {text}", f"# TYPE {full} counter", *(f"{full}{line}" for line in values[name])]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(key: str) -> str:
+    """``shop/api:80/TCP`` as labels; names in Kubernetes need no escaping."""
+    service, _, port = key.rpartition(":")
+    namespace, _, name = service.partition("/")
+    number, _, protocol = port.partition("/")
+    return f'namespace="{namespace}",service="{name}",port="{number}",protocol="{protocol}"'
