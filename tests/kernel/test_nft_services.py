@@ -248,21 +248,22 @@ async def test_a_refused_unit_does_not_stop_the_others(world: World) -> None:
 
 @in_loop
 async def test_the_kernel_counts_what_each_service_port_carries(world: World) -> None:
-    """Connections, bytes of both directions, and what was turned away and why; by the node that translated."""
-    busy = service("busy", "10.96.0.1", world.endpoint("a1"), world.endpoint("b1"), node_port=30080)
-    idle = service("idle", "10.96.0.2", world.endpoint("a2"))
-    empty = service("empty", "10.96.0.3", protocol="UDP")
-    local = service("local", "10.96.0.4", world.endpoint("b1"), internal_local=True)
+    """Connections, bytes of both directions, and what was turned away and why; by the node that translated.
+
+    Addresses of their own: connections of other tests may still be closing."""
+    busy = service("busy", "10.96.77.1", world.endpoint("a1"), world.endpoint("b1"), node_port=30077)
+    idle = service("idle", "10.96.77.2", world.endpoint("a2"))
+    empty = service("empty", "10.96.77.3", protocol="UDP")
+    local = service("local", "10.96.77.4", world.endpoint("b1"), internal_local=True)
     ranges = (Cidr.parse("198.51.100.0/24"),)
     closed = service(
-        "closed", "10.96.0.5", world.endpoint("b1"), load_balancer_ips=("10.89.9.1",), source_ranges=ranges
+        "closed", "10.96.77.5", world.endpoint("b1"), load_balancer_ips=("10.89.9.77",), source_ranges=ranges
     )
     async with running(world, world.plan(busy, idle, empty, local, closed)) as run:
-        assert (
-            counted(world, *[Probe("a3", "10.96.0.1", 80)] * 8, *[Probe("node-a", "10.96.0.1", 80)] * 4).total() == 12
-        )
-        counted(world, *[Probe("host", NODES["node-a"], 30080)] * 3, *[Probe("a3", "10.96.0.3", 80, "UDP")] * 5)
-        counted(world, *[Probe("a3", "10.96.0.4", 80)] * 2, Probe("host", "10.89.9.1", 80))
+        answers = counted(world, *[Probe("a3", "10.96.77.1", 80)] * 8, *[Probe("node-a", "10.96.77.1", 80)] * 4)
+        assert answers.total() == 12
+        counted(world, *[Probe("host", NODES["node-a"], 30077)] * 3, *[Probe("a3", "10.96.77.3", 80, "UDP")] * 5)
+        counted(world, *[Probe("a3", "10.96.77.4", 80)] * 2, Probe("host", "10.89.9.77", 80))
         here = {count.key: count for count in await run.driver.count_services("node-a")}
         there = {count.key: count for count in await run.driver.count_services("node-b")}
         assert here.keys() == {busy.key, empty.key, local.key}
@@ -280,9 +281,9 @@ async def test_the_kernel_counts_what_each_service_port_carries(world: World) ->
 
 @in_loop
 async def test_a_list_number_that_changed_hands_takes_nothing_over(world: World) -> None:
-    empty = service("empty", "10.96.0.3", protocol="UDP")
+    empty = service("empty", "10.96.77.3", protocol="UDP")
     async with running(world, world.plan(empty)) as run:
-        probes = [Probe("a3", "10.96.0.3", 80, "UDP")] * 3
+        probes = [Probe("a3", "10.96.77.3", 80, "UDP")] * 3
         counted(world, *probes)
         (before,) = await run.driver.count_services("node-a")
         await run.driver.apply(world.plan())
