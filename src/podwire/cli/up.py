@@ -100,13 +100,16 @@ async def _wait_ready(cluster: "EmbeddedCluster", args: argparse.Namespace, star
 
 
 def addresses(cluster: "EmbeddedCluster") -> list[str]:
-    """What the host can reach: load balancers, NodePorts, Ingress hosts."""
+    """What the host can reach: load balancers, ports of nodes, Ingress hosts."""
     state = cluster.state
     if state is None:
         return []
+    from podwire.plan import LOOPBACK
+
     lines: list[str] = []
     for unit in state.plans.services.ports.values():
         lines.extend(f"load balancer  {ip}:{unit.port}  {unit.service.key}" for ip in unit.load_balancer_ips)
+        lines.extend(f"host port      {ip}:{unit.port}  {unit.service.key}" for ip in unit.host_ips if ip != LOOPBACK)
         if unit.node_port and not unit.load_balancer_ips:
             node = next(iter(state.plans.services.nodes.values()))
             lines.append(f"node port      {node.addresses[0]}:{unit.node_port}  {unit.service.key}")

@@ -88,7 +88,7 @@ def compile_container(
         rules=around.rules,
         extra_ports=extra,
     )
-    findings = list(_not_enforced(container, ref, path, host_network=around.pod.spec.host_network))
+    findings = list(_not_enforced(container, ref, path))
     is_own = repository_of(container.image) in OWN_PLANES
     life = compile_life(container, around.pod, path, findings)
     run = find_run(container.image, around.rules)
@@ -119,11 +119,8 @@ def compile_container(
     return unit, tuple(problems), tuple(findings)
 
 
-def _not_enforced(container: KubeContainer, ref: Ref, path: str, *, host_network: bool) -> Iterator[Finding]:
+def _not_enforced(container: KubeContainer, ref: Ref, path: str) -> Iterator[Finding]:
     """Fields that are accepted, and that nothing here acts on."""
-    for index, port in enumerate(container.ports):
-        if port.host_port and not host_network:
-            yield _ignored(ref, f"{path}.ports[{index}].hostPort", f"hostPort {port.host_port} is not opened")
     if container.volume_devices:
         yield _ignored(ref, f"{path}.volumeDevices", "block devices are not attached")
 

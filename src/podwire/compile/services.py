@@ -9,15 +9,16 @@ Rules:
 4. An endpoint that points at loopback, link-local or unspecified addresses is never proxied (CVE-2021-25373): PW1119.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Network, collapse_addresses, ip_address
 from typing import cast
 
 from podwire.base import Cidr, Edition, FieldPath, Finding, Origin, Protocol, Ref
 from podwire.compile.context import Context, Piece
+from podwire.compile.hostports import HostPorts
 from podwire.compile.kubeproxy import compile_proxy
-from podwire.compile.touched import Findings, Results
+from podwire.compile.touched import Findings, Results, Seen
 from podwire.kube import EndpointSlice, Node, Service, ServiceCIDR
 from podwire.kube import ServicePort as KubeServicePort
 from podwire.plan import Endpoint, ServiceNode, ServicePlan, ServicePort
@@ -37,16 +38,18 @@ def compile_services(context: Context) -> Piece:
     """The Service plan and findings on endpoints that are refused."""
     snapshot = context.snapshot
     known = context.memo.unit("service-ports", (), _Ports)
-    known.update(snapshot, _api_addresses(context))
+    nodes = _nodes(context)
+    host = context.memo.unit("host-port-units", (), HostPorts)
+    known.update(snapshot, _api_addresses(context), host.update(context, nodes))
     settings, configured = snapshot.settings, compile_proxy(context)
     plan = ServicePlan(
         ports=known.ports,
-        nodes=_nodes(context),
+        nodes=nodes,
         service_cidrs=_service_cidrs(snapshot),
         cluster_cidrs=tuple(map(Cidr.parse_lenient, settings.cluster_cidrs)),
         proxy=configured.settings,
     )
-    return Piece(services=plan, findings=(*known.findings.all, *configured.findings))
+    return Piece(services=plan, findings=(*known.findings.all, *host.findings, *configured.findings))
 
 
 def _service_cidrs(snapshot: Snapshot) -> tuple[Cidr, ...]:
@@ -64,14 +67,15 @@ def _service_cidrs(snapshot: Snapshot) -> tuple[Cidr, ...]:
 
 
 class _Ports:
-    """Units and findings of all Services, from compile to compile."""
+    """Units and findings of all Services, from compile to compile; with them the units of nodes' ports."""
 
     def __init__(self) -> None:
         self.ports: Edition[str, ServicePort] = Edition()
         self.findings = Findings()
         self._table: Results[Compiled] = Results()
+        self._host: Seen[ServicePort] = Seen()
 
-    def update(self, snapshot: Snapshot, api: tuple[str, ...]) -> None:
+    def update(self, snapshot: Snapshot, api: tuple[str, ...], host: Mapping[str, ServicePort]) -> None:
         services, slices, table = snapshot.all(Service), snapshot.slices_by_service, self._table
 
         def make(key: str) -> Compiled | None:
@@ -79,7 +83,7 @@ class _Ports:
             return _compile_service(api, service, slices.get(key, ())) if service is not None else None
 
         before, after = table.results, table.update((services, slices), (api,), make)
-        units: dict[str, ServicePort | None] = {}
+        units: dict[str, ServicePort | None] = {key: host.get(key) for key in self._host.advance(host)}
         for key in table.changed:
             units |= {unit.key: None for unit in before.get(key, NOTHING)[0]}
         for key in table.changed:

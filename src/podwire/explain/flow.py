@@ -14,7 +14,8 @@ Rules (services P1 to P19, network policy N12, N16 to N18):
 4. A node is inside for its own NodePorts and for virtual addresses, which it translates itself. Another node's
    NodePort sees it as a foreign address: external. What comes back to it from there is no longer its own traffic.
 5. The host reaches load balancer addresses and NodePorts through nodes; it has no route to pods or cluster IPs.
-6. A pod that sends to its own address stays inside the pod; by a Service it meets its own policies (N16).
+6. A port of a node that a pod has (hostPort) is translated on that node, as a NodePort is, and hides nobody.
+7. A pod that sends to its own address stays inside the pod; by a Service it meets its own policies (N16).
 """
 
 from ipaddress import ip_address
@@ -80,6 +81,11 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
     at_node = world.nodes_by_address.get(address)
     if unit is not None:
         return _enter_virtual(world, leg, unit, inside=inside)
+    here = at_node or ("" if source.pod else source.node)  # a node's own programs reach its loopback
+    host = world.units_by_host_port.get((here, address, leg.protocol, leg.port))
+    if host is not None:
+        text = f"hostPort {leg.port}/{leg.protocol} of {here} is {host.service.key}'s"
+        return host, "internal", here, (Hop("service", "allowed", text, (host.origin,), evidence="computed"),)
     if at_node and (leg.protocol, leg.port) in world.units_by_node_port:
         by_port = world.units_by_node_port[leg.protocol, leg.port]
         if address not in world.node_port_addresses:
@@ -178,7 +184,7 @@ def _endpoint_hop(endpoint: Endpoint, unit: ServicePort, total: int) -> Hop:
 def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: bool = False) -> Branch:
     """From the translated packet at the source's side to the listener."""
     pod = world.pods_by_address.get(leg.address)
-    # Rule 6: by its own address a pod's packet never leaves the pod; by a Service it does, and comes back.
+    # Rule 7: by its own address a pod's packet never leaves the pod; by a Service it does, and comes back.
     own = pod is not None and pod == leg.source.pod and not leg.translated_on
     if leg.source.pod is not None and not checked_egress and not own:
         egress = _policy_hop(world, leg.source.pod, "egress", peer=leg.address, protocol=leg.protocol, port=leg.port)

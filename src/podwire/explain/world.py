@@ -55,6 +55,15 @@ class World:
         return {(u.protocol, u.node_port): u for u in self.plans.services.ports.values() if u.node_port}
 
     @cached_property
+    def units_by_host_port(self) -> dict[tuple[str, str, str, int], ServicePort]:
+        """Ports of nodes that lead to pods, by (node, address, protocol, port)."""
+        return {
+            (unit.host_node, address, unit.protocol, unit.port): unit
+            for unit in self.plans.services.ports.values()
+            for address in unit.host_ips
+        }
+
+    @cached_property
     def virtual_addresses(self) -> dict[str, ServicePort]:
         """One Service port for each virtual address."""
         return {address: unit for (address, _, _), unit in self.units_by_virtual.items()}

@@ -51,6 +51,7 @@ from podwire.plan.routes import (
     matches_path,
 )
 from podwire.plan.services import (
+    LOOPBACK,
     Backends,
     CountServices,
     Endpoint,
@@ -71,6 +72,7 @@ from podwire.plan.writes import Bind, Create, Json, Merge, Remove, Replace, Writ
 from podwire.plan.zone import Answer, PodsMode, Record, ZoneIndex, ZonePlan, ZoneUnit
 
 __all__ = [
+    "LOOPBACK",
     "NAMES_UNIT",
     "OWN_NODE",
     "SELF",

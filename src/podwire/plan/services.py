@@ -5,7 +5,8 @@ Rules:
 1. A unit is complete: a node's data plane needs the unit, its own name and zone, and nothing else.
 2. :func:`decide_backends` is the only place that knows traffic policies and terminating endpoints. The renderer
    turns its answer into kernel elements and ``explain`` prints it, so the two cannot disagree.
-3. Headless and ExternalName Services have no units: they exist in the zone only.
+3. A port of a node (``hostPort``) is a unit too: its endpoint is the pod, and only that node has it.
+4. Headless and ExternalName Services have no units: they exist in the zone only.
 
 Sources: KEP-2086 (internalTrafficPolicy), KEP-1669 (terminating endpoints), kubernetes ``pkg/proxy/topology.go``.
 """
@@ -20,6 +21,10 @@ from podwire.base import Cidr, Origin, Protocol, Ref
 Scope = Literal["internal", "external", "shortcut"]
 """How a connection reached the Service: on its cluster IP; on an external address or NodePort from outside the
 cluster; or on one of those from inside (a pod, or the node itself), which short-circuits to Cluster semantics."""
+
+
+LOOPBACK = "127.0.0.1"
+"""Where the node's own programs find a ``hostPort``, too."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, order=True):
@@ -39,7 +44,11 @@ class Endpoint(msgspec.Struct, frozen=True, order=True):
 
 
 class ServicePort(msgspec.Struct, frozen=True):
-    """One port of one Service with a virtual address. Key in the plan: ``namespace/name:port/protocol``."""
+    """One port of one Service with a virtual address. Key in the plan: ``namespace/name:port/protocol``.
+
+    Or a port of a node that leads to a pod (``hostPort``): then ``service`` is the pod, and only ``host_node`` has it,
+    on ``host_ips``. No source is hidden but that of the node's own programs on 127.0.0.1.
+    """
 
     origin: Origin
     service: Ref
@@ -56,11 +65,14 @@ class ServicePort(msgspec.Struct, frozen=True):
     source_ranges: tuple[Cidr, ...]
     endpoints: tuple[Endpoint, ...]
     health_check_node_port: int = 0
+    host_node: str = ""
+    host_ips: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
-        """``shop/api:80/TCP``."""
-        return f"{self.service.key}:{self.port}/{self.protocol}"
+        """``shop/api:80/TCP``; of a node's port with its field: ``... spec.containers[0].ports[0].hostPort``."""
+        key = f"{self.service.key}:{self.port}/{self.protocol}"
+        return f"{key} {self.origin.path}" if self.host_node else key
 
 
 def of_family(port: ServicePort, family: int) -> ServicePort:
@@ -70,19 +82,20 @@ def of_family(port: ServicePort, family: int) -> ServicePort:
     (KEP-563, kubernetes ``pkg/proxy/serviceport.go``). Whoever asks :func:`decide_backends` or :func:`admits_source`
     about an address asks with the port of that address's family.
     """
-    groups = (port.cluster_ips, port.load_balancer_ips, port.external_ips)
+    groups = (port.cluster_ips, port.load_balancer_ips, port.external_ips, port.host_ips)
     if (
         all(is_family(a, family) for group in groups for a in group)
         and all(is_family(e.address, family) for e in port.endpoints)
         and all(r.family == family for r in port.source_ranges)
     ):
         return port
-    cluster, balancer, external = (tuple(a for a in group if is_family(a, family)) for group in groups)
+    cluster, balancer, external, host = (tuple(a for a in group if is_family(a, family)) for group in groups)
     return msgspec.structs.replace(
         port,
         cluster_ips=cluster,
         load_balancer_ips=balancer,
         external_ips=external,
+        host_ips=host,
         source_ranges=tuple(r for r in port.source_ranges if r.family == family),
         endpoints=tuple(e for e in port.endpoints if is_family(e.address, family)),
     )
@@ -206,6 +219,6 @@ def find_ports(plan: ServicePlan, *, address: str, port: int, protocol: str) -> 
     for unit in plan.ports.values():
         if unit.protocol != protocol:
             continue
-        virtual = (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips)
+        virtual = (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips, *unit.host_ips)
         if (unit.port == port and address in virtual) or (unit.node_port == port and address in node_addresses):
             yield unit

@@ -29,7 +29,9 @@ def format_services(plan: ServicePlan) -> Iterator[str]:
     """A line per Service port and one per endpoint."""
     for key in sorted(plan.ports):
         unit = plan.ports[key]
-        parts = [key, "at " + ",".join((*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips))]
+        virtual = (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips, *unit.host_ips)
+        parts = [key, f"at {','.join(virtual)}"]
+        parts += [f"of node {unit.host_node}"] if unit.host_node else []
         parts += [f"nodePort {unit.node_port}"] if unit.node_port else []
         parts += [f"affinity {unit.affinity_seconds}s"] if unit.affinity_seconds else []
         parts += ["internal Local"] if unit.internal_local else []

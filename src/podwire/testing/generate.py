@@ -24,7 +24,15 @@ def generate_cluster(seed: int) -> list[Json]:
     objects += pods
     objects += [_service(f"s{i}", random.choice(namespaces), i, random) for i in range(random.randint(3, 5))]
     objects += [_policy(f"np{i}", random.choice(namespaces), random) for i in range(random.randint(2, 6))]
+    _give_host_ports(pods, random)
     return objects
+
+
+def _give_host_ports(pods: list[Json], random: Random) -> None:
+    """Some ports of some pods are ports of their nodes too; no two pods ask for the same."""
+    for index, pod in enumerate(pods):
+        if random.random() < 0.4:
+            random.choice(pod["spec"]["containers"][0]["ports"])["hostPort"] = 7000 + index
 
 
 def _meta(name: str, namespace: str = "", labels: dict[str, str] | None = None) -> Json:

@@ -13,7 +13,7 @@ from podwire.base import Ref
 from podwire.engine import State
 from podwire.explain import Party, Target, Trace, World, trace
 from podwire.kube import Pod
-from podwire.plan import node, node_netns, pod_netns
+from podwire.plan import LOOPBACK, node, node_netns, pod_netns
 from podwire.testing.probes import Observation, Probe, send_probes
 
 NETNS = "/run/netns"
@@ -121,6 +121,7 @@ def _outside_targets(world: World) -> Iterator[Place]:
         for address in (*unit.load_balancer_ips, *unit.external_ips):
             yield address, unit.port, unit.protocol
             yield address, UNUSED_PORT, "TCP"
+        yield from ((a, unit.port, unit.protocol) for a in unit.host_ips if a != LOOPBACK)
         if unit.node_port:
             addresses = (n.addresses[0] for n in world.plans.services.nodes.values())
             yield from ((address, unit.node_port, unit.protocol) for address in addresses)

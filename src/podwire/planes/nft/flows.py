@@ -107,7 +107,7 @@ class FlowLog:
             self._services = {
                 (address, unit.protocol, unit.port): f"{unit.service.key}:{unit.port}"
                 for unit in ports
-                for address in (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips)
+                for address in (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips, *unit.host_ips)
             }
             self._behind = {}
             for unit in ports:

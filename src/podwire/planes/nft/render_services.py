@@ -22,6 +22,7 @@ import msgspec
 
 from podwire.base import Cidr, assign_numbers
 from podwire.plan import (
+    LOOPBACK,
     Backends,
     Endpoint,
     ProxySettings,
@@ -162,7 +163,8 @@ class ServiceRenderer:
     ) -> None:
         if depends_on_node(port):
             for name, node in nodes.items():
-                units[name][port.key] = self._render_unit(port, name, node.zone)
+                if port.host_node in ("", name):
+                    units[name][port.key] = self._render_unit(port, name, node.zone)
             return
         shared = self._render_unit(port, "", "")
         for by_key in units.values():
@@ -172,7 +174,9 @@ class ServiceRenderer:
         spelling = _Spelling({}, set())
         for family in self._families:
             own = of_family(port, family.number)
-            if not own.cluster_ips:  # a Service is of the families its cluster IPs are of, NodePorts too
+            if (
+                not own.cluster_ips and not own.host_ips
+            ):  # a Service is of the families its cluster IPs are of, NodePorts too
                 continue
             decided = decide_backends(own, node=node, zone=zone, scope="shortcut")
             lists = [self._list(own, decided, ListKey(port.key, "", node, family.number))]
@@ -202,7 +206,8 @@ def unit_of_list(name: str) -> str:
 
 def depends_on_node(port: ServicePort) -> bool:
     """Whether two nodes may be told different things about ``port``."""
-    return port.internal_local or port.external_local or any(e.for_zones or e.for_nodes for e in port.endpoints)
+    local = port.internal_local or port.external_local or bool(port.host_node)
+    return local or any(e.for_zones or e.for_nodes for e in port.endpoints)
 
 
 def render_unit(family: t.Family, port: ServicePort, lists: Sequence[_List], *, into: _Spelling) -> None:
@@ -211,6 +216,7 @@ def render_unit(family: t.Family, port: ServicePort, lists: Sequence[_List], *, 
         _render_list(family, part, port.affinity_seconds, into)
     _render_internal(family, port, lists, into)
     _render_external(family, port, lists, into)
+    _render_host(family, port, lists[0], into)
     hairpins = {f"{e.address} . {e.address}": "" for part in lists for e in part.slots}
     if hairpins:
         into.of(family.hairpins).update(hairpins)
@@ -268,6 +274,14 @@ def _render_external(family: t.Family, port: ServicePort, lists: Sequence[_List]
         into.of(family.shortcuts).update((t.word(w), inside) for w in words)
 
 
+def _render_host(family: t.Family, port: ServicePort, part: _List, into: _Spelling) -> None:
+    """A port of this node: whoever asks keeps his address, but for the node's own programs on loopback."""
+    for address in port.host_ips:
+        flags = t.MASQUERADE if address == LOOPBACK else 0
+        place = f"{address} . {port.protocol.lower()} . {port.port}"
+        into.of(family.frontends)[place] = t.word(part.number | flags)
+
+
 def _external_word(port: ServicePort, lists: Sequence[_List]) -> int:
     """Cluster policy hides the client behind the node (P5); Local keeps it and short-circuits insiders (P6)."""
     if port.external_local:
@@ -287,7 +301,7 @@ def _render_ranges(family: t.Family, port: ServicePort, address: str, into: _Spe
 
 
 def _udp_flows(port: ServicePort) -> t.UdpFlows:
-    virtual = (*port.cluster_ips, *port.load_balancer_ips, *port.external_ips)
+    virtual = (*port.cluster_ips, *port.load_balancer_ips, *port.external_ips, *port.host_ips)
     return t.UdpFlows(
         targets=frozenset((a, port.port) for a in virtual),
         node_port=port.node_port,
