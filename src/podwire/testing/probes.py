@@ -19,6 +19,8 @@ CLONE_NEWNET = 0x40000000
 SILENCE_SECONDS = 2.5
 """Longer than the first two retransmissions of a SYN (1 s, then 2 s more): what is silent until then was dropped."""
 ANSWER_SECONDS = 5.0
+RESEND_SECONDS = 0.8
+"""A datagram that met a full buffer is no denial: like a SYN it is sent again before silence counts."""
 QUESTION = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + b"\x00\x00\x06\x00\x01"
 """What UDP probes say: a DNS question (SOA of the root), so that DNS servers answer and echo workloads do too."""
 
@@ -141,13 +143,19 @@ def _pod_of(answer: bytes) -> str:
 
 
 async def _observe_udp(probe: Probe, opened: socket.socket) -> Observation:
-    loop = asyncio.get_running_loop()
     opened.connect((probe.address, probe.port))
     async with asyncio.timeout(SILENCE_SECONDS):
-        # A rule in the sender's own output hook also fails the send; the refusal, if any, follows as an ICMP error.
-        with contextlib.suppress(PermissionError):
-            await loop.sock_sendall(opened, QUESTION)
-        answer = await loop.sock_recv(opened, 65536)
+        answer = await _ask_udp(opened)
     if answer.startswith(QUESTION[:2]):  # a DNS server repeats the id; a stand-in says its name first
         return Observation("connects")
     return Observation("connects", "/" + answer.partition(b" ")[0].decode(errors="replace"))
+
+
+async def _ask_udp(opened: socket.socket) -> bytes:
+    loop = asyncio.get_running_loop()
+    while True:
+        # A rule in the sender's own output hook also fails the send; the refusal, if any, follows as an ICMP error.
+        with contextlib.suppress(PermissionError):
+            await loop.sock_sendall(opened, QUESTION)
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(loop.sock_recv(opened, 65536), RESEND_SECONDS)
