@@ -39,7 +39,7 @@ async def _measure(count: int) -> float:
 def _connects(space: str, address: str, port: int) -> list[float]:
     seconds = []
     for start in range(0, CONNECTS, 100):
-        for opened in open_sockets(space, ["TCP"] * min(100, CONNECTS - start)):
+        for opened in open_sockets(space, [("TCP", address)] * min(100, CONNECTS - start)):
             opened.settimeout(5)
             started = time.perf_counter()
             opened.connect((address, port))

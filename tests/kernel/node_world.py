@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import random
-import socket
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable
@@ -13,8 +12,7 @@ from pathlib import Path
 import msgspec
 
 from podwire.base import Origin, Ref
-from podwire.node import NodeRuntime, list_clusters
-from podwire.node.sockets import open_socket
+from podwire.node import NodeRuntime, list_clusters, sockets
 from podwire.node.streams import ExecSession
 from podwire.plan import EventFact, Fact, NodeFact, NodePlan, PodFact, node_netns, pod_netns
 from podwire.plan.node import (
@@ -47,6 +45,8 @@ class World:
         self.pods: dict[str, Pod] = {}
         self.routes: dict[str, ExternalRoute] = {}
         self.pod_bits = 24
+        self.families: tuple[int, ...] = (4,)
+        self.prefix6 = f"fd00:{second}:{third}:"
         self.network: Network = "host-gw"
         self.mtu = 1500
         self.node_names = ["node-1", "node-2"]
@@ -62,20 +62,30 @@ class World:
             self.events.append(fact)
         self._changed.set()
 
+    def of_families(self, four: str, six: str) -> tuple[str, ...]:
+        """The values of the families that the world has, in their order."""
+        return tuple(four if family == 4 else six for family in self.families)
+
     def plan(self) -> NodePlan:
         nodes = {
-            name: Node(ORIGIN, name, "a", (f"{self.prefix}.{i + 2}",), (f"10.244.{i + 1}.0/{self.pod_bits}",))
+            name: Node(
+                ORIGIN,
+                name,
+                "a",
+                self.of_families(f"{self.prefix}.{i + 2}", f"{self.prefix6}:{i + 2}"),
+                self.of_families(f"10.244.{i + 1}.0/{self.pod_bits}", f"fd00:10:244:{i + 1}::/64"),
+            )
             for i, name in enumerate(self.node_names)
         }
         pods = {pod.pod.key: pod for pod in self.pods.values()}
         plan = NodePlan(
             self.cluster,
-            (f"{self.prefix}.0/24",),
+            self.of_families(f"{self.prefix}.0/24", f"{self.prefix6}:/64"),
             nodes,
             pods,
             dict(self.routes),
-            ("10.96.0.0/12",),
-            ("10.244.0.0/16",),
+            self.of_families("10.96.0.0/12", "fd00:10:96::/112"),
+            self.of_families("10.244.0.0/16", "fd00:10:244::/56"),
         )
         return msgspec.structs.replace(plan, network=self.network, mtu=self.mtu)
 
@@ -139,8 +149,7 @@ WEB = StandInPort(80)
 
 async def talk(space: str, address: str, port: int, request: bytes, *, tls: bool = False) -> bytes:
     """Send bytes from inside a namespace and read until the other side ends or pauses after an answer."""
-    connection = open_socket(space, socket.SOCK_STREAM)
-    await asyncio.get_running_loop().sock_connect(connection, (address, port))
+    connection = await sockets.connect(space, address, port)
     context = None
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

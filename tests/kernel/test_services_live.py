@@ -75,7 +75,7 @@ def test_udp_clients_recover_and_affinity_switches_live() -> None:
             client = state.plans.policy.pods["default/client"]
             space = f"/run/netns/{pod_netns(cluster.settings.cluster, client.pod, client.uid)}"
             address = state.plans.services.ports[UDP].cluster_ips[0]
-            (opened,) = await asyncio.to_thread(open_sockets, space, ["UDP"])
+            (opened,) = await asyncio.to_thread(open_sockets, space, [("UDP", address)])
             with opened:
                 opened.connect((address, 53))
                 assert await ask(opened) == "refused"

@@ -90,6 +90,11 @@ class PortSet(msgspec.Struct, frozen=True, order=True):
         return iter(self.spans)
 
 
+def join_port(host: str, port: object) -> str:
+    """``10.0.0.1:80``, ``name:80`` or ``[fd00::1]:80``."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def family_of(address: str) -> Literal[4, 6]:
     """4 or 6. Raises :class:`ValueError` when ``address`` is no address."""
     return ip_address(address).version

@@ -27,16 +27,25 @@ def format_result(config: "Config", environment: "Environment", answer: Answer) 
     before = list(result.get("interfaces") or ())
     node_end: Json = {"name": made.link, "mac": answer.link_mac, "mtu": answer.mtu}
     far_end: Json = {"name": environment.interface, "mac": made.mac, "mtu": answer.mtu, "sandbox": environment.netns}
-    ip: Json = {"address": f"{made.addresses[0]}/32", "gateway": answer.gateway, "interface": len(before) + 1}
+    places = list(zip(made.addresses, answer.gateways, strict=True))
+    ips = [_ip(address, gateway, config.version) | {"interface": len(before) + 1} for address, gateway in places]
     if config.version != "1.1.0":
         del node_end["mtu"], far_end["mtu"]
-    if config.version < "1.0.0":
-        ip["version"] = "4"
     result["interfaces"] = [*before, node_end, far_end]
-    result["ips"] = [*(result.get("ips") or ()), ip]
-    result["routes"] = [*(result.get("routes") or ()), {"dst": "0.0.0.0/0", "gw": answer.gateway}]
+    result["ips"] = [*(result.get("ips") or ()), *ips]
+    result["routes"] = [*(result.get("routes") or ()), *_routes(answer.gateways)]
     result["dns"] = _dns(config, answer)
     return msgspec.json.encode(result).decode() + "\n"
+
+
+def _ip(address: str, gateway: str, version: str) -> Json:
+    family, width = ("6", 128) if ":" in address else ("4", 32)
+    plain: Json = {"address": f"{address}/{width}", "gateway": gateway}
+    return {"version": family, **plain} if version < "1.0.0" else plain
+
+
+def _routes(gateways: tuple[str, ...]) -> list[Json]:
+    return [{"dst": "::/0" if ":" in gateway else "0.0.0.0/0", "gw": gateway} for gateway in gateways]
 
 
 def _dns(config: "Config", answer: Answer) -> Json:

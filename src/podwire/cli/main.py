@@ -76,6 +76,12 @@ def _add_up(commands: Commands) -> None:
         "--node-cidr-mask-size", type=int, default=24, metavar="N", help="pod addresses of a node (default: /24)"
     )
     parser.add_argument(
+        "--ip-family",
+        choices=("ipv4", "ipv6", "dual"),
+        default="ipv4",
+        help="address families of the cluster (default: ipv4)",
+    )
+    parser.add_argument(
         "--network",
         choices=("host-gw", "vxlan"),
         default="host-gw",

@@ -48,7 +48,9 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
     home = ClusterHome(args.name)
     home.open()
     zones = tuple(args.zones.split(","))
-    layout = NodeLayout(args.nodes, zones, args.node_cidr_mask_size, network=args.network, mtu=args.mtu)
+    layout = NodeLayout(
+        args.nodes, zones, args.node_cidr_mask_size, network=args.network, mtu=args.mtu, ip_family=args.ip_family
+    )
     cluster = EmbeddedCluster(
         home, layout, images=images, simulated=simulated, allow_external_ips=args.allow_external_ips
     )
@@ -152,7 +154,7 @@ def _detach(args: argparse.Namespace) -> int:
     argv += ["--allow-external-ips"] if args.allow_external_ips else []
     argv += ["--zones", args.zones, "--timeout", str(args.timeout)]
     argv += ["--node-cidr-mask-size", str(args.node_cidr_mask_size)]
-    argv += ["--network", args.network, "--mtu", str(args.mtu)]
+    argv += ["--ip-family", args.ip_family, "--network", args.network, "--mtu", str(args.mtu)]
     argv += [word for path in args.file for word in ("-f", str(Path(path).absolute()))]
     argv += [word for image in args.image for word in ("--image", image)]
     with home.log.open("wb") as log:

@@ -151,8 +151,22 @@ async def _apply(server: ApiServer, value: Json) -> int:
         raise StatusError({"message": f"{value.get('apiVersion')} {value['kind']} is not served here ({known} is)"})
     ref = _ref(value)
     options = WriteOptions(manager=APPLY_MANAGER, field_validation="Strict", force=True)
+    whole = _unmergeable(value)
+    if whole:
+        value = {**value, "status": {k: v for k, v in value["status"].items() if k not in whole}}
     outcome = await server.apply(kind, ref.key if kind.namespaced else ref.name, value, options)
+    if whole:
+        written = await server.merge(kind.stored, ref.namespace, ref.name, {"status": whole}, subresource="status")
+        return int(written["metadata"]["resourceVersion"])
     return outcome.rv
+
+
+def _unmergeable(value: Json) -> Json:
+    """Addresses of a node with two of one type. The list's key is the type, so they can be replaced as a whole only:
+    that is how a kubelet of two families writes them."""
+    addresses = value.get("status", {}).get("addresses", ()) if value["kind"] == "Node" else ()
+    types = [address.get("type") for address in addresses]
+    return {"addresses": addresses} if len(set(types)) < len(types) else {}
 
 
 def _ref(value: Json) -> Ref:

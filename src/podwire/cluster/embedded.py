@@ -22,13 +22,14 @@ import podwire
 from podwire.apiserver.server import ApiServer, ApiSettings
 from podwire.base import Finding, PodwireError, Ref
 from podwire.cluster.adapter import EmbeddedSource, apply_objects, issue_token, revisions_of
+from podwire.cluster.addresses import IpFamily, give_addresses
 from podwire.cluster.drivers import drive_packets, drive_simulated
 from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import NodeLayout, lay_out, system_objects
 from podwire.engine import Engine, State, is_ready, waiting_for
 from podwire.planes.dns.driver import dns_argv
 from podwire.planes.envoy import envoy_argv
-from podwire.snapshot import AddressRange, ImageRule, Settings
+from podwire.snapshot import ImageRule, Settings
 
 Json = dict[str, Any]
 
@@ -49,7 +50,7 @@ class EmbeddedCluster:
         self.home = home
         self._layout = layout or NodeLayout()
         self.simulated = simulated
-        settings = simulated_settings(home, images) if simulated else make_settings(home, images)
+        settings = (simulated_settings if simulated else make_settings)(home, images, self._layout.ip_family)
         settings = msgspec.structs.replace(settings, allow_external_ips=allow_external_ips)
         self.settings = lay_out(settings, self._layout)
         self._stack = AsyncExitStack()
@@ -187,29 +188,23 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield error
 
 
-def make_settings(home: ClusterHome, images: Sequence[ImageRule]) -> Settings:
+def make_settings(home: ClusterHome, images: Sequence[ImageRule], family: IpFamily = "ipv4") -> Settings:
     """Settings of an embedded cluster: its own fabric, and podwire's planes as images."""
-    fabric = home.ensure_fabric()
-    prefix = fabric.removesuffix("0/24")
+    number = home.ensure_number(family)
     proxy = Settings().ingress_proxy
     binds = (str(home.run),)
     planes = (
         ImageRule("podwire/dns", dns_argv(home.run), "podwire's DNS", binds),
         ImageRule("podwire/envoy", envoy_argv(home.run, proxy), "Envoy", binds),
     )
-    return Settings(
-        cluster=home.name,
-        fabrics=(fabric,),
-        load_balancer_pools=(AddressRange(f"{prefix}200", f"{prefix}250"),),
-        upstreams=host_nameservers(),
-        images=(*images, *planes),
-    )
+    settings = Settings(cluster=home.name, upstreams=host_nameservers(), images=(*images, *planes))
+    return give_addresses(settings, family, number)
 
 
-def simulated_settings(home: ClusterHome, images: Sequence[ImageRule]) -> Settings:
+def simulated_settings(home: ClusterHome, images: Sequence[ImageRule], family: IpFamily = "ipv4") -> Settings:
     """Settings of a cluster without packets: nothing waits for a plane, and no fabric is claimed."""
     planes = ImageRule("podwire/*", ("true",), "simulated")
-    return Settings(cluster=home.name, images=(*images, planes), planes=False)
+    return give_addresses(Settings(cluster=home.name, images=(*images, planes), planes=False), family)
 
 
 def host_nameservers() -> tuple[str, ...]:

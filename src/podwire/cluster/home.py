@@ -4,8 +4,9 @@ Rules:
 
 1. One process per cluster: it holds an exclusive lock on ``lock`` for as long as it lives, so a killed process leaves
    no stale claim.
-2. Each cluster has a fabric of its own (``10.89.N.0/24``), chosen once and recorded, so that several run side by side
-   and addresses stay the same across restarts.
+2. Each cluster has a number N of its own, and by it the subnets of its nodes (``10.89.N.0/24``, ``fd00:10:89:N::/64``),
+   chosen once and recorded with its address families, so that several run side by side and addresses stay the same
+   across restarts.
 """
 
 import fcntl
@@ -16,8 +17,12 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from podwire.base import EnvironmentUnfit
+from podwire.base import Cidr, EnvironmentUnfit
+
+if TYPE_CHECKING:
+    from podwire.cluster.addresses import IpFamily
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 FABRICS = range(256)
@@ -108,22 +113,37 @@ class ClusterHome:
         """Forget the cluster. The lock must be held or nobody must hold it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def ensure_fabric(self) -> str:
-        """The recorded fabric, or a free one, which is then recorded. It is ours until this process ends."""
+    def ensure_number(self, family: "IpFamily" = "ipv4") -> int:
+        """The recorded number, or a free one, which is then recorded. It is ours until this process ends.
+
+        Raises :class:`EnvironmentUnfit` when none is free, and when the cluster was made with other families.
+        """
         record = self.path / "cluster.json"
         if record.exists():
-            fabric = self.fabric()
-            if not self._claim(fabric):
-                raise EnvironmentUnfit(f"fabric {fabric} of cluster {self.name!r} is in use by another process")
-            return fabric
+            return self._recorded(family)
+        from podwire.cluster.addresses import fabrics_of
+
         taken = {other.fabric() for other in clusters()}
         for number in FABRICS:
             fabric = f"10.89.{number}.0/24"
-            if fabric not in taken and not _host_uses(fabric) and self._claim(fabric):
-                record.write_text(json.dumps({"fabric": fabric}) + "\n")
+            free = fabric not in taken and not any(map(_host_uses, fabrics_of("dual", number)))
+            if free and self._claim(fabric):
+                record.write_text(json.dumps({"fabric": fabric, "ip_family": family}) + "\n")
                 record.chmod(0o600)
-                return fabric
+                return number
         raise EnvironmentUnfit("no free fabric in 10.89.0.0/16: take a cluster down first")
+
+    def _recorded(self, family: "IpFamily") -> int:
+        fabric = self.fabric()
+        made = json.loads((self.path / "cluster.json").read_text()).get("ip_family", "ipv4")
+        if made != family:
+            raise EnvironmentUnfit(
+                f"cluster {self.name!r} was made with --ip-family {made}: use that, another --name, or first: "
+                f"podwire down --name {self.name}"
+            )
+        if not self._claim(fabric):
+            raise EnvironmentUnfit(f"fabric {fabric} of cluster {self.name!r} is in use by another process")
+        return int(fabric.split(".")[2])
 
     def _claim(self, fabric: str) -> bool:
         """Machine-wide, across homes: a lock that the kernel releases when the process ends."""
@@ -157,11 +177,10 @@ def clusters() -> Iterator[ClusterHome]:
 
 def _host_uses(fabric: str) -> bool:
     """Whether this machine has an address in ``fabric``: a cluster of another home, or a network of the user's."""
-    prefix = fabric.removesuffix("0/24")
-    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with probe:
-        try:
-            probe.connect((f"{prefix}1", 9))
-        except OSError:
-            return False
-        return str(probe.getsockname()[0]).startswith(prefix)
+    block = Cidr.parse(fabric)
+    try:
+        with socket.socket(socket.AF_INET if block.family == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(block.network[1]), 9))
+            return block.contains(probe.getsockname()[0])
+    except OSError:  # no way there, or no such family
+        return False

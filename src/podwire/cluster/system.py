@@ -6,19 +6,21 @@ any tutorial.
 """
 
 import platform
-from ipaddress import IPv4Network, ip_network
+from ipaddress import ip_network
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from podwire.base import EnvironmentUnfit
+from podwire.cluster.addresses import IpFamily
 from podwire.compile.claims import DEFAULT_CLASS, DRIVER
 from podwire.compile.corefile_blocks import default_corefile
-from podwire.plan.node import ETHERNET_MTU, VXLAN_OVERHEAD, Network
+from podwire.plan.node import ETHERNET_MTU, Network, vxlan_overhead
 from podwire.snapshot import Settings
 
 Json = dict[str, Any]
-FIRST_NODE_HOST, MAX_NODES, MAX_MASK = 10, 180, 28
+FIRST_NODE_HOST, MAX_NODES, MAX_MASK, IPV6_MASK = 10, 180, 28, 64
 RESERVED_ADDRESSES = 3
 """Network, gateway and broadcast of a node's share."""
 DNS_LABELS = {"k8s-app": "kube-dns"}
@@ -32,19 +34,20 @@ LEAST_MTU, MOST_MTU = 1280, 65535
 class NodeLayout(msgspec.Struct, frozen=True):
     """How many nodes, the zones they are put in by turns, and the size of each one's share of the pod network
     (kube-controller-manager's ``--node-cidr-mask-size``); how pods of different nodes reach each other, and the largest
-    packet of a pod (0: what Ethernet's 1500 bytes leave)."""
+    packet of a pod (0: what Ethernet's 1500 bytes leave); which address families there are."""
 
     nodes: int = 2
     zones: tuple[str, ...] = ("a", "b")
     mask: int = 24
     network: Network = "host-gw"
     mtu: int = 0
+    ip_family: IpFamily = "ipv4"
 
 
 def lay_out(settings: Settings, layout: NodeLayout) -> Settings:
     """``settings`` with the pod network that ``layout`` asks for. Raises :class:`EnvironmentUnfit` for an impossible
     MTU."""
-    overhead = VXLAN_OVERHEAD if layout.network == "vxlan" else 0
+    overhead = vxlan_overhead(settings.fabrics[0]) if layout.network == "vxlan" else 0
     mtu = layout.mtu or ETHERNET_MTU - overhead
     if not LEAST_MTU <= mtu <= MOST_MTU - overhead:
         raise EnvironmentUnfit(f"--mtu {mtu}: with --network {layout.network} use {LEAST_MTU} to {MOST_MTU - overhead}")
@@ -84,41 +87,50 @@ def node_objects(settings: Settings, layout: NodeLayout, *, version: str) -> tup
 
     Raises :class:`EnvironmentUnfit` when the pod network has no room for them.
     """
-    fabric, network = ip_network(settings.fabrics[0]), ip_network(settings.cluster_cidrs[0])
-    assert isinstance(network, IPv4Network)
-    if not network.prefixlen <= layout.mask <= MAX_MASK or layout.nodes > 1 << (layout.mask - network.prefixlen):
-        room = f"{layout.nodes} nodes with a /{layout.mask} each do not fit into {network}"
-        raise EnvironmentUnfit(f"{room}: use fewer --nodes, or another --node-cidr-mask-size")
+    fabrics = tuple(map(ip_network, settings.fabrics))
     if layout.nodes > MAX_NODES:
-        raise EnvironmentUnfit(f"{layout.nodes} nodes do not fit into the fabric {fabric}: at most {MAX_NODES}")
-    shares = network.subnets(new_prefix=layout.mask)
+        raise EnvironmentUnfit(f"{layout.nodes} nodes do not fit into the fabric {fabrics[0]}: at most {MAX_NODES}")
+    shares = zip(*(_shares(cidr, layout) for cidr in settings.cluster_cidrs), strict=True)
+    resources = {"cpu": "8", "memory": "16Gi", "pods": str((1 << (32 - layout.mask)) - RESERVED_ADDRESSES)}
     return tuple(
         _node(
             f"node-{index + 1}",
             zone=layout.zones[index % len(layout.zones)] if layout.zones else "",
-            address=str(fabric[FIRST_NODE_HOST + index]),
-            pod_cidr=share,
+            addresses=[str(fabric[FIRST_NODE_HOST + index]) for fabric in fabrics],
+            pod_cidrs=list(share),
+            resources=resources,
             version=version,
         )
-        for index, share in zip(range(layout.nodes), shares, strict=False)
+        for index, share in enumerate(shares)
     )
 
 
-def _node(name: str, *, zone: str, address: str, pod_cidr: IPv4Network, version: str) -> Json:
+def _shares(cidr: str, layout: NodeLayout) -> list[str]:
+    """A block for each node. Of IPv6 it is a /64, whatever the mask: nobody counts its addresses."""
+    network = ip_network(cidr)
+    mask = layout.mask if network.version == 4 else IPV6_MASK
+    if not network.prefixlen <= mask or layout.mask > MAX_MASK or layout.nodes > 1 << (mask - network.prefixlen):
+        room = f"{layout.nodes} nodes with a /{mask} each do not fit into {network}"
+        raise EnvironmentUnfit(f"{room}: use fewer --nodes, or another --node-cidr-mask-size")
+    return [str(share) for share in islice(network.subnets(new_prefix=mask), layout.nodes)]
+
+
+def _node(
+    name: str, *, zone: str, addresses: list[str], pod_cidrs: list[str], resources: dict[str, str], version: str
+) -> Json:
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": _architecture()}
     if zone:
         labels["topology.kubernetes.io/zone"] = zone
-    resources = {"cpu": "8", "memory": "16Gi", "pods": str(pod_cidr.num_addresses - RESERVED_ADDRESSES)}
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": labels},
-        "spec": {"podCIDR": str(pod_cidr), "podCIDRs": [str(pod_cidr)], "providerID": f"podwire://{name}"},
+        "spec": {"podCIDR": pod_cidrs[0], "podCIDRs": pod_cidrs, "providerID": f"podwire://{name}"},
         "status": {
             "capacity": resources,
             "allocatable": resources,
             "addresses": [
-                {"type": "InternalIP", "address": address},
+                *({"type": "InternalIP", "address": address} for address in addresses),
                 {"type": "Hostname", "address": name},
             ],
             "nodeInfo": {

@@ -12,6 +12,7 @@ from podwire.base import Finding, Ref
 from podwire.client import ApiError
 from podwire.client.kubeconfig import Access
 from podwire.client.rest import RestClient
+from podwire.cluster.addresses import IpFamily, give_addresses
 from podwire.cluster.home import ClusterHome
 from podwire.cluster.system import NodeLayout, system_objects
 from podwire.compile import Compiler, compile_plans
@@ -65,7 +66,9 @@ def _unreadable(file: Path, error: Exception) -> Finding:
     return Finding("PW9001", "error", ref, "", str(error), "check the path given with -f")  # type: ignore[arg-type]
 
 
-async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[State, tuple[Finding, ...]]:
+async def offline_world(
+    objects: Sequence[Json], *, nodes: int = 2, family: IpFamily = "ipv4"
+) -> tuple[State, tuple[Finding, ...]]:
     """Bring the objects up on simulated nodes: the same API server, controllers and compiler, no packets.
 
     Clock and chance are fixed and the loop goes in lockstep, so equal manifests give equal answers.
@@ -76,12 +79,14 @@ async def offline_world(objects: Sequence[Json], *, nodes: int = 2) -> tuple[Sta
 
     chance = FixedChance()
     planes = (ImageRule("podwire/*", ("true",), "simulated"),)
-    settings = Settings(images=planes, planes=False)
+    settings = give_addresses(Settings(images=planes, planes=False), family)
     server = ApiServer(ApiSettings(addresses=(), service_cidrs=settings.service_cidrs), chance=chance)
     await server.start()
     source = EmbeddedSource(server)
     try:
-        await apply_objects(server, system_objects(settings, NodeLayout(nodes=nodes), version="offline"))
+        await apply_objects(
+            server, system_objects(settings, NodeLayout(nodes=nodes, ip_family=family), version="offline")
+        )
         findings = await apply_objects(server, objects)
         state = await _settle(server, source, settings, now=chance.now().timestamp())
     finally:

@@ -27,8 +27,9 @@ from podwire.node.attach_words import (
     Request,
 )
 from podwire.node.attachments import Attachments
-from podwire.node.fabric import GATEWAY, GATEWAY_MAC, Fabric
+from podwire.node.fabric import Fabric
 from podwire.node.ipam import Ipam
+from podwire.node.podlink import GATEWAY_MAC, gateway_of
 from podwire.plan import NodePlan
 from podwire.plan.node import ATTACHED, BY_USER, Pod
 
@@ -101,7 +102,8 @@ class Attacher:
             reason = f"pod {made.place} was not ready for its network in {_ATTACH_SECONDS:.0f} s"
             raise Refused(TRY_AGAIN, reason, "does its namespace exist, and does the API take it?") from None
         gateway_mac = ":".join(f"{byte:02x}" for byte in GATEWAY_MAC)
-        return Answer(0, "", "", made, GATEWAY, gateway_mac, fabric.plan.mtu, unit.resolv_conf)
+        gateways = tuple(map(gateway_of, made.addresses))
+        return Answer(0, "", "", made, gateways, gateway_mac, fabric.plan.mtu, unit.resolv_conf)
 
     async def _wire_attachment(self, fabric: Fabric, node: str, request: Request, descriptor: int) -> Attachment:
         key, ipam = request.key, self._ipam[node]
@@ -148,7 +150,7 @@ class Attacher:
         await self._in_thread(attach_link.require_netns, descriptor)
         if not await self._in_thread(fabric.has_link, attachment.node, attachment.link):
             raise Refused(BROKEN, f"node {attachment.node} has no link {attachment.link}")
-        fault = await self._in_thread(attach_link.find_faults, descriptor, key.interface, attachment.addresses[0])
+        fault = await self._in_thread(attach_link.find_faults, descriptor, key.interface, attachment.addresses)
         if fault:
             raise Refused(BROKEN, fault)
         return Answer(attachment=attachment)

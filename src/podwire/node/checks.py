@@ -14,9 +14,10 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from typing import Final, assert_never
 
-from podwire.base import PodwireError
+from podwire.base import PodwireError, join_port
 from podwire.node import sockets
 from podwire.plan.node import ExecCheck, GrpcCheck, HttpCheck, Probe, TcpCheck
 
@@ -60,11 +61,10 @@ class Checker:
 async def _address_of(host: str) -> str:
     """Kubelets resolve a probe's host name on the node, not in the pod."""
     try:
-        socket.inet_aton(host)
-        return host
-    except OSError:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, family=socket.AF_INET)
-        return str(found[0][4][0])
+        return str(ip_address(host))
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
 
 
 async def check_tcp(space: str, host: str, port: int) -> str:
@@ -72,7 +72,7 @@ async def check_tcp(space: str, host: str, port: int) -> str:
     try:
         (await sockets.connect(space, await _address_of(host), port)).close()
     except OSError as error:
-        return f"dial tcp {host}:{port}: {_reason(error)}"
+        return f"dial tcp {join_port(host, port)}: {_reason(error)}"
     return ""
 
 
@@ -80,17 +80,18 @@ async def check_grpc(check: GrpcCheck, space: str, address: str) -> str:
     """grpc.health.v1 answers SERVING, without TLS as with a kubelet."""
     from podwire.node.grpchealth import check_health
 
+    place = join_port(address, check.port)
     try:
         connection = await sockets.connect(space, address, check.port)
-        return await check_health(connection, check.service, f"{address}:{check.port}")
+        return await check_health(connection, check.service, place)
     except OSError as error:
-        return f'timeout: failed to connect service "{address}:{check.port}": {_reason(error)}'
+        return f'timeout: failed to connect service "{place}": {_reason(error)}'
 
 
 async def check_http(check: HttpCheck, space: str, address: str) -> str:
     """GET answers with a status from 200 to 399."""
     host = check.host or address
-    url = f"{check.scheme.lower()}://{host}:{check.port}{check.path}"
+    url = f"{check.scheme.lower()}://{join_port(host, check.port)}{check.path}"
     try:
         connection = await sockets.connect(space, await _address_of(host), check.port)
         fetch = _fetch_tls if check.scheme.upper() == "HTTPS" else _fetch
@@ -106,7 +107,7 @@ async def check_http(check: HttpCheck, space: str, address: str) -> str:
 
 def render_request(check: HttpCheck, host: str) -> bytes:
     """The request's bytes; the manifest's headers replace ours, also ``Host``."""
-    headers = {"host": f"{host}:{check.port}", "user-agent": _AGENT, "accept": "*/*", "connection": "close"}
+    headers = {"host": join_port(host, check.port), "user-agent": _AGENT, "accept": "*/*", "connection": "close"}
     own = {name.lower() for name, _ in check.headers}
     lines = [f"{n}: {v}" for n, v in (*((n, v) for n, v in headers.items() if n not in own), *check.headers)]
     path = check.path if check.path.startswith("/") else f"/{check.path}"

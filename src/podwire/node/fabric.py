@@ -6,38 +6,42 @@ Rules:
 
 1. Host and nodes are ports of one bridge in the edge namespace; the host has the fabric's first address. On the host
    there is exactly one link and the routes of ``NodePlan.routes``, nothing else.
-2. How nodes reach each other's pods: :mod:`podwire.node.overlay`. A pod has a /32 address, its default route goes to
-   169.254.1.1, which is answered by a permanent neighbour entry: no ARP, and traffic between pods of one node crosses
-   the node's forward hook (services reference, section 6.2).
+2. How nodes reach each other's pods: :mod:`podwire.node.overlay`. A pod has a /32 address (IPv6: /128), its default
+   route goes to 169.254.1.1 (fe80::1), which is answered by a permanent neighbour entry: no ARP, and traffic between
+   pods of one node crosses the node's forward hook (services reference, section 6.2).
 3. Loose reverse path filtering, no redirects: a packet for a virtual address may leave by the interface it came in by.
 4. The edge namespace's name has a dot in front, which no node name can have.
+5. IPv6 addresses are used at once (no duplicate address detection), and links make up none of their own: no router
+   solicitations, no chatter, nobody advertises routes. Only a node's link to the fabric gets a link-local address, from
+   which the kernel asks for neighbours on behalf of pods (``ndisc_send_ns`` sends nothing without one).
 """
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final
 
 import msgspec
 
 from podwire.base import Cidr, EnvironmentUnfit, PodwireError, stable_hash
-from podwire.node import attach_link, netlink, netns, overlay
+from podwire.node import attach_link, netlink, netns, overlay, podlink
 from podwire.node.attach_words import Key
 from podwire.node.wires import Record
 from podwire.plan import node as plan
 from podwire.plan import node_netns, pod_netns
 
-GATEWAY: Final = "169.254.1.1"
-GATEWAY_MAC: Final = bytes([0xEE] * 6)
 ETH0_INDEX: Final = 100
 BRIDGE_INDEX: Final = 10
 _POD_LINKS: Final = 1000
 _LINKS_A_START, _MOST_STARTS = 1_000_000, 2_000
-_POD_SYSCTLS = (("ipv6/conf/default/disable_ipv6", "1"),)
-"""No link-local IPv6 chatter; ::1 stays. Each file costs a pod 0.2 ms, and programs run as root: no more is needed."""
+_NO_IPV6 = (("ipv6/conf/default/disable_ipv6", "1"),)
+"""::1 stays. Each file costs a pod 0.2 ms, and programs run as root: no more is needed."""
+_IPV6 = (("ipv6/conf/default/addr_gen_mode", "1"),)
+"""Rule 5: no link-local addresses."""
+_IPV6_FORWARDING = (("ipv6/conf/all/forwarding", "1"),)
 _NODE_SYSCTLS = (
-    *_POD_SYSCTLS,
     ("ipv4/ip_forward", "1"),
     ("ipv4/conf/all/rp_filter", "2"),
     ("ipv4/conf/default/rp_filter", "2"),
@@ -69,7 +73,17 @@ def netns_of(cluster: str, pod: plan.Pod) -> str:
 
 
 def _mac_of(address: str) -> bytes:
-    return b"\x0a\x58" + socket.inet_aton(address)
+    return b"\x0a\x58" + ip_address(address).packed[-4:]
+
+
+def _link_local(address: str) -> str:
+    """With the last four bytes of ``address``."""
+    return str(ip_address(b"\xfe\x80" + bytes(10) + ip_address(address).packed[-4:]))
+
+
+def _like(addresses: Iterable[str], other: str) -> str:
+    """The address of the same family as ``other``; empty when there is none."""
+    return next((a for a in addresses if netlink.width_of(a) == netlink.width_of(other)), "")
 
 
 class _NodeEnd(msgspec.Struct):
@@ -88,12 +102,14 @@ class Fabric:
         """Nothing happens before :meth:`open`. What concerns the whole network is taken from the plan and stays."""
         self.plan = made_for
         self.cluster = made_for.cluster
-        self.block = Cidr.parse_lenient(made_for.fabrics[0])
-        self.host = host_address(made_for.fabrics[0])
+        self.blocks = tuple(map(Cidr.parse_lenient, made_for.fabrics))
+        self.hosts = tuple(map(host_address, made_for.fabrics))
+        self._has_ipv6 = any(block.family == 6 for block in self.blocks)
+        self._sysctls = _IPV6 if self._has_ipv6 else _NO_IPV6
         self._edge: netlink.Netlink | None = None
         self._host: netlink.Netlink | None = None
         self._nodes: dict[str, _NodeEnd] = {}
-        self._links: dict[str, netlink.Message] = {}
+        self._links: dict[str, tuple[netlink.Message, ...]] = {}
         self._routes: dict[str, str] = {}
         self._ways: dict[str, Mapping[str, overlay.Way]] = {}
         self._next_port = self._starts = 0
@@ -110,7 +126,7 @@ class Fabric:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             with netns.created(edge_netns(self.cluster)):
-                netns.set_sysctls(_POD_SYSCTLS)
+                netns.set_sysctls(_NO_IPV6)
                 self._edge = netlink.Netlink()
                 host_end = netlink.Peer(name, 0, home, mtu=overlay.fabric_mtu(self.plan))
                 bridge = netlink.add_bridge("br0", index=BRIDGE_INDEX)
@@ -119,7 +135,10 @@ class Fabric:
         finally:
             os.close(home)
         index = socket.if_nametoindex(name)
-        self._host.send([netlink.set_up(index), netlink.add_address(index, self.host, self.block.length)])
+        if self._has_ipv6:  # also where the host's own default is to have none
+            netns.set_sysctls(((f"ipv6/conf/{name}/disable_ipv6", "0"), (f"ipv6/conf/{name}/addr_gen_mode", "1")))
+        hosts = zip(self.hosts, self.blocks, strict=True)
+        self._host.send([netlink.set_up(index), *(netlink.add_address(index, a, b.length) for a, b in hosts)])
 
     @property
     def _shape(self) -> tuple[str, ...]:
@@ -157,15 +176,12 @@ class Fabric:
         return tuple(self._nodes)
 
     def _refuse_taken_fabric(self, own: str) -> None:
-        mask = (0xFFFFFFFF << (32 - self.block.length)) & 0xFFFFFFFF
-        wanted = (socket.htonl(self.block.base), socket.htonl(mask))
-        with open("/proc/net/route", encoding="utf-8") as table:
-            rows = [line.split() for line in table][1:]
-        for row in rows:
-            if (int(row[1], 16), int(row[7], 16)) == wanted and row[0] != own:
-                raise EnvironmentUnfit(
-                    f"the node subnet {self.block} is already routed to {row[0]}; choose another one"
-                )
+        if self._has_ipv6 and not os.path.isdir("/proc/sys/net/ipv6"):
+            raise EnvironmentUnfit("this kernel has no IPv6 (ipv6.disable=1?); use --ip-family ipv4")
+        for block in self.blocks:
+            for routed, link in _routed_blocks(block.family):
+                if routed == block and link != own:
+                    raise EnvironmentUnfit(f"the node subnet {block} is already routed to {link}; choose another one")
 
     def add_node(self, unit: plan.Node) -> None:
         """A node's namespace with its link to the bridge and its default route to the host."""
@@ -180,7 +196,8 @@ class Fabric:
         port, port_index = f"n{self._next_port}", 100 + self._next_port
         name = node_netns(self.cluster, unit.name)
         with netns.created(name) as descriptor:
-            netns.set_sysctls(_NODE_SYSCTLS)
+            forward = _IPV6_FORWARDING if self._has_ipv6 else ()
+            netns.set_sysctls((*self._sysctls, *_NODE_SYSCTLS, *forward))
             peer = netlink.Peer(
                 "eth0", ETH0_INDEX, descriptor, _mac_of(unit.addresses[0]), overlay.fabric_mtu(self.plan)
             )
@@ -189,13 +206,19 @@ class Fabric:
             messages = [
                 netlink.set_up(1),
                 netlink.set_up(ETH0_INDEX),
-                netlink.add_address(ETH0_INDEX, unit.addresses[0], self.block.length),
-                netlink.set_route("0.0.0.0/0", via=self.host, index=ETH0_INDEX),
+                *self._fabric_entries(unit),
                 *overlay.device(self.plan, unit),
             ]
             inside.send(messages)
         self._nodes[unit.name] = _NodeEnd(unit, inside, port)
         self._ways[unit.name] = {}
+
+    def _fabric_entries(self, unit: plan.Node) -> Iterator[netlink.Message]:
+        for address, block, host in zip(unit.addresses, self.blocks, self.hosts, strict=True):
+            yield netlink.add_address(ETH0_INDEX, address, block.length)
+            if block.family == 6:
+                yield netlink.add_address(ETH0_INDEX, _link_local(address), 64)
+            yield netlink.set_route(podlink.everywhere(host), via=host, index=ETH0_INDEX)
 
     def remove_node(self, name: str) -> None:
         """Remove a node's namespace; its pods must be gone."""
@@ -222,72 +245,67 @@ class Fabric:
         """Virtual addresses the host reaches through a node. A route by a node that is not there is left out."""
         assert self._host is not None
         ends = {r.address: self._nodes.get(r.node) for r in routes}
-        desired = {address: end.unit.addresses[0] for address, end in ends.items() if end is not None}
-        stale = [netlink.delete_route(f"{a}/32", via=v) for a, v in self._routes.items() if a not in desired]
-        fresh = [netlink.set_route(f"{a}/32", via=v) for a, v in desired.items() if self._routes.get(a) != v]
+        found = {address: _like(end.unit.addresses, address) for address, end in ends.items() if end is not None}
+        desired = {address: via for address, via in found.items() if via}
+        stale = [netlink.delete_route(a, via=v) for a, v in self._routes.items() if a not in desired]
+        fresh = [netlink.set_route(a, via=v) for a, v in desired.items() if self._routes.get(a) != v]
         self._host.send([*stale, *fresh])
         self._routes = desired
 
     def add_pod(self, pod: plan.Pod, addresses: tuple[str, ...]) -> None:
         """A pod's namespace, its link into the node and the routes of both ends."""
-        address = addresses[0]
         end = self._nodes.get(pod.node)
         if end is None:
             raise PodwireError(f"node {pod.node} has no namespace")
         link, index = f"p{stable_hash(pod.uid, size_bytes=6)}", end.next_link
         end.next_link += 1
-        mac = _mac_of(address)
+        mac = _mac_of(addresses[0])
         with netns.created(netns_of(self.cluster, pod)) as descriptor:
-            netns.set_sysctls(_POD_SYSCTLS)
+            netns.set_sysctls(self._sysctls)
             peer = netlink.Peer("eth0", ETH0_INDEX, descriptor, mac, self.plan.mtu)
             near = [
                 netlink.delete_link(link),
-                netlink.add_veth(link, peer, index=index, mac=GATEWAY_MAC),
-                netlink.set_neighbour(index, address, mac),
-                netlink.set_route(f"{address}/32", index=index),
+                netlink.add_veth(link, peer, index=index, mac=podlink.GATEWAY_MAC),
+                *podlink.node_entries(index, addresses, mac),
             ]
             end.socket.send(near)
             inside = netlink.Netlink()
-            far = [
-                netlink.set_up(1),
-                netlink.set_up(ETH0_INDEX),
-                netlink.add_address(ETH0_INDEX, address, 32),
-                netlink.set_route(f"{GATEWAY}/32", index=ETH0_INDEX),
-                netlink.set_neighbour(ETH0_INDEX, GATEWAY, GATEWAY_MAC),
-                netlink.set_route("0.0.0.0/0", via=GATEWAY, index=ETH0_INDEX, source=address),
-            ]
+            far = [netlink.set_up(1), netlink.set_up(ETH0_INDEX)]
+            for address in addresses:
+                everywhere, gateway = podlink.everywhere(address), podlink.gateway_of(address)
+                far += podlink.pod_entries(ETH0_INDEX, address)
+                far.append(netlink.set_route(everywhere, via=gateway, index=ETH0_INDEX, source=address))
             inside.send(far)
             inside.close()
-        self._links[pod.uid] = netlink.delete_route(f"{address}/32", index=index)
+        self._links[pod.uid] = tuple(netlink.delete_route(address, index=index) for address in addresses)
 
     def remove_pod(self, pod: plan.Pod) -> None:
-        """Remove a pod's route and namespace. The link goes with the namespace, when its last socket is closed.
+        """Remove a pod's routes and namespace. The link goes with the namespace, when its last socket is closed.
 
         Deleting the link here would cost 25 ms of the kernel's time for each pod; it batches ended namespaces
         (docs/lab/2026-11-24-namespaces-and-links.md).
         """
-        unroute = self._links.pop(pod.uid, None)
+        unroute = self._links.pop(pod.uid, ())
         end = self._nodes.get(pod.node)
-        if unroute is not None and end is not None:
-            end.socket.send([unroute])
+        if unroute and end is not None:
+            end.socket.send(unroute)
         netns.delete(pod_netns(self.cluster, pod.pod, pod.uid))
 
     def attach(self, node: str, key: Key, descriptor: int, addresses: tuple[str, ...]) -> str:
         """A link from a node into somebody's namespace; the hardware address of its far end. Blocks like the rest."""
-        end, address = self._nodes[node], addresses[0]
+        end = self._nodes[node]
         attach_link.refuse_taken(descriptor, key.interface)
-        index, mac, link = end.next_link, _mac_of(address), attach_link.link_name(key)
+        index, mac, link = end.next_link, _mac_of(addresses[0]), attach_link.link_name(key)
         end.next_link += 1
         peer = netlink.Peer(key.interface, 0, descriptor, mac, self.plan.mtu)
         end.socket.send(
             [
                 netlink.delete_link(link),
-                netlink.add_veth(link, peer, index=index, mac=GATEWAY_MAC),
-                netlink.set_neighbour(index, address, mac),
-                netlink.set_route(f"{address}/32", index=index),
+                netlink.add_veth(link, peer, index=index, mac=podlink.GATEWAY_MAC),
+                *podlink.node_entries(index, addresses, mac),
             ]
         )
-        attach_link.configure(descriptor, key.interface, address, gateway=GATEWAY, gateway_mac=GATEWAY_MAC)
+        attach_link.configure(descriptor, key.interface, addresses)
         return ":".join(f"{byte:02x}" for byte in mac)
 
     def detach(self, node: str, link: str) -> None:
@@ -342,6 +360,17 @@ def _has_link(name: str) -> bool:
 def _socket_in(space: str) -> netlink.Netlink:
     with netns.entered(space):
         return netlink.Netlink()
+
+
+def _routed_blocks(family: int) -> Iterator[tuple[Cidr, str]]:
+    """What the host's main routing table has of one family, and by which link."""
+    with suppress(FileNotFoundError), open(f"/proc/net/{'route' if family == 4 else 'ipv6_route'}", "rb") as table:
+        rows = [line.decode().split() for line in table]
+    for row in rows[1:] if family == 4 else ():
+        base, mask = (socket.ntohl(int(row[column], 16)) for column in (1, 7))
+        yield Cidr(4, base, mask.bit_count()), row[0]
+    for row in rows if family == 6 else ():
+        yield Cidr(6, int(row[0], 16), int(row[1], 16)), row[-1]
 
 
 def remove_everything(cluster: str) -> None:

@@ -10,7 +10,7 @@ Rules:
 3. Interface indexes are chosen by the caller where that saves a question to the kernel.
 
 Why not a library or the ``ip`` command: pyroute2 costs 137 ms to import, which is a seventh of the start budget, and
-each ``ip`` costs 2-3 ms of fork and exec where a pod needs eight settings. IPv4 only, as the plans are today.
+each ``ip`` costs 2-3 ms of fork and exec where a pod needs eight settings. The family is seen from the addresses.
 
 Source: linux/rtnetlink.h, linux/if_link.h, rtnetlink(7); docs/lab/2026-11-24-namespaces-and-links.md.
 """
@@ -40,6 +40,8 @@ NLM_REQUEST, NLM_ACK, NLM_REPLACE, NLM_EXCL, NLM_CREATE = 0x1, 0x4, 0x100, 0x200
 IFF_UP: Final = 1
 SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
 NUD_PERMANENT: Final = 0x80
+NO_DETECTION: Final = 0x02
+"""IFA_F_NODAD: an IPv6 address is used at once, without a second of asking whether somebody else has it."""
 _NLMSG_ERROR: Final = 2
 _ON_LINK, _NTF_SELF = 4, 2
 _BATCH_BYTES: Final = 32 * 1024
@@ -87,6 +89,19 @@ class Tunnel(msgspec.Struct, frozen=True):
     port: int
 
 
+def width_of(address: str) -> int:
+    """How long the block of that one address is: 32 or 128 bits."""
+    return 128 if ":" in address else 32
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(_family(address), address)
+
+
 def encode_attribute(kind: int, payload: bytes) -> bytes:
     """One attribute, padded to four bytes."""
     length = 4 + len(payload)
@@ -130,7 +145,8 @@ def add_bridge(name: str, *, index: int) -> Message:
 
 def add_vxlan(name: str, tunnel: Tunnel, *, index: int, mac: bytes, mtu: int) -> Message:
     """A VXLAN device that learns nothing: where frames go is said by :func:`set_forwarding`."""
-    data = _number(1, tunnel.vni) + encode_attribute(4, socket.inet_aton(tunnel.local)) + encode_attribute(7, b"\0")
+    local = 17 if ":" in tunnel.local else 4
+    data = _number(1, tunnel.vni) + encode_attribute(local, _packed(tunnel.local)) + encode_attribute(7, b"\0")
     data += encode_attribute(15, struct.pack("!H", tunnel.port))
     return _new_link("vxlan", name, index, encode_attribute(1, mac) + _number(4, mtu), data)
 
@@ -147,25 +163,26 @@ def delete_link(name: str) -> Message:
 
 def add_address(index: int, address: str, length: int) -> Message:
     """``address/length`` on the link."""
-    packed = socket.inet_aton(address)
-    body = _ADDRESS.pack(socket.AF_INET, length, 0, SCOPE_UNIVERSE, index)
+    packed = _packed(address)
+    body = _ADDRESS.pack(_family(address), length, NO_DETECTION if ":" in address else 0, SCOPE_UNIVERSE, index)
     body += encode_attribute(1, packed) + encode_attribute(2, packed)
     return Message(RTM_NEWADDR, NLM_CREATE | NLM_REPLACE, body, f"add address {address}/{length}")
 
 
 def _route(destination: str, *, via: str, index: int, source: str, flags: int = 0) -> bytes:
     address, _, length = destination.partition("/")
-    scope = SCOPE_UNIVERSE if via else SCOPE_LINK
-    body = _ROUTE.pack(socket.AF_INET, int(length or 32), 0, 0, 254, 3, scope, 1, flags)
+    scope = SCOPE_UNIVERSE if via or ":" in address else SCOPE_LINK
+    body = _ROUTE.pack(_family(address), int(length or width_of(address)), 0, 0, 254, 3, scope, 1, flags)
     if length != "0":
-        body += encode_attribute(1, socket.inet_aton(address))
-    body += encode_attribute(5, socket.inet_aton(via)) if via else b""
-    body += encode_attribute(7, socket.inet_aton(source)) if source else b""
+        body += encode_attribute(1, _packed(address))
+    body += encode_attribute(5, _packed(via)) if via else b""
+    body += encode_attribute(7, _packed(source)) if source else b""
     return body + (_number(4, index) if index else b"")
 
 
 def set_route(destination: str, *, via: str = "", index: int = 0, source: str = "", on_link: bool = False) -> Message:
-    """A route in the main table, replacing one to the same destination. ``0.0.0.0/0`` is the default route.
+    """A route in the main table, replacing one to the same destination. ``0.0.0.0/0`` and ``::/0`` are the default
+    routes.
 
     ``on_link``: ``via`` is a neighbour on the link whatever the addresses say.
     """
@@ -187,29 +204,29 @@ def delete_route(destination: str, *, via: str = "", index: int = 0) -> Message:
 
 
 def set_neighbour(index: int, address: str, mac: bytes) -> Message:
-    """A permanent neighbour entry: no ARP is ever sent for ``address``."""
-    body = _NEIGHBOUR.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0)
-    body += encode_attribute(1, socket.inet_aton(address)) + encode_attribute(2, mac)
+    """A permanent neighbour entry: nobody is ever asked for ``address``."""
+    body = _NEIGHBOUR.pack(_family(address), index, NUD_PERMANENT, 0, 0)
+    body += encode_attribute(1, _packed(address)) + encode_attribute(2, mac)
     return Message(RTM_NEWNEIGH, NLM_CREATE | NLM_REPLACE, body, f"set neighbour {address}")
 
 
 def set_forwarding(index: int, mac: bytes, address: str) -> Message:
     """Frames for ``mac`` leave the VXLAN device ``index`` to the node at ``address``."""
     body = _NEIGHBOUR.pack(socket.AF_BRIDGE, index, NUD_PERMANENT, _NTF_SELF, 0)
-    body += encode_attribute(1, socket.inet_aton(address)) + encode_attribute(2, mac)
+    body += encode_attribute(1, _packed(address)) + encode_attribute(2, mac)
     return Message(RTM_NEWNEIGH, NLM_CREATE | NLM_REPLACE, body, f"forward frames to {address}")
 
 
 def delete_forwarding(index: int, mac: bytes, address: str) -> Message:
     """Undo :func:`set_forwarding`; one that is not there is fine."""
     body = _NEIGHBOUR.pack(socket.AF_BRIDGE, index, 0, _NTF_SELF, 0)
-    body += encode_attribute(1, socket.inet_aton(address)) + encode_attribute(2, mac)
+    body += encode_attribute(1, _packed(address)) + encode_attribute(2, mac)
     return Message(RTM_DELNEIGH, 0, body, f"stop forwarding to {address}", (errno.ENOENT, errno.ENODEV))
 
 
 def delete_neighbour(index: int, address: str) -> Message:
     """Remove a neighbour entry; one that is not there is fine."""
-    body = _NEIGHBOUR.pack(socket.AF_INET, index, 0, 0, 0) + encode_attribute(1, socket.inet_aton(address))
+    body = _NEIGHBOUR.pack(_family(address), index, 0, 0, 0) + encode_attribute(1, _packed(address))
     return Message(RTM_DELNEIGH, 0, body, f"delete neighbour {address}", (errno.ENOENT, errno.ENODEV))
 
 

@@ -7,7 +7,7 @@ one ``socket()`` call, without awaiting anything in between, and the socket then
 import asyncio
 import socket
 
-from podwire.base import PodwireError
+from podwire.base import PodwireError, join_port
 from podwire.node import netns
 
 
@@ -19,14 +19,20 @@ def open_socket(space: str, kind: socket.SocketKind, *, family: socket.AddressFa
     return opened
 
 
-def listen(space: str, port: int, protocol: str) -> socket.socket:
-    """A socket bound to every address of the namespace. Raises :class:`OSError` when the port is taken."""
+def listen(space: str, port: int, protocol: str, *, ipv6: bool = False) -> socket.socket:
+    """A socket bound to every address of the namespace; with ``ipv6`` those of both families, as most servers do it.
+
+    Raises :class:`OSError` when the port is taken.
+    """
     stream = protocol == "TCP"
-    opened = open_socket(space, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
+    family = socket.AF_INET6 if ipv6 else socket.AF_INET
+    opened = open_socket(space, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM, family=family)
     try:
         if stream:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(("0.0.0.0", port))  # noqa: S104
+        if ipv6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        opened.bind(("::" if ipv6 else "0.0.0.0", port))  # noqa: S104
         if stream:
             opened.listen(128)
     except OSError:
@@ -60,3 +66,10 @@ async def connect_local(space: str, addresses: tuple[str, ...], port: int) -> so
             problem = error
     why = problem.strerror if problem else ""
     raise PodwireError(f"cannot connect to port {port} inside the pod: {why}") from problem
+
+
+def format_peer(place: tuple[object, ...] | None) -> str:
+    """``10.0.0.1:80`` or ``[fd00::1]:80`` of a socket's far end; IPv4 looks like IPv4 also on a socket of both."""
+    host, port = (str(place[0]), place[1]) if place else ("", 0)
+    host = host.removeprefix("::ffff:") if "." in host else host
+    return join_port(host, port)

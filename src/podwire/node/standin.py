@@ -43,7 +43,12 @@ class Identity(msgspec.Struct, frozen=True):
     pod: str
     namespace: str
     node: str
-    address: str
+    addresses: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """The primary one."""
+        return self.addresses[0]
 
 
 TlsContext = Callable[[], "asyncio.Future[ssl.SSLContext]"]
@@ -56,6 +61,7 @@ class StandIn:
         """``log`` takes one line of text; ``tls`` makes the server's TLS context with the first TLS client."""
         self.identity = identity
         self.failing: dict[str, int] = {}
+        self._ipv6 = any(":" in address for address in identity.addresses)
         self._log = log
         self._tls = tls
         self._listeners: dict[StandInPort, socket.socket] = {}
@@ -85,7 +91,7 @@ class StandIn:
     async def _open_port(self, space: str, port: StandInPort) -> None:
         if port.protocol not in {"TCP", "UDP"}:
             raise OSError(errno.EPROTONOSUPPORT, f"stand-ins do not speak {port.protocol}")
-        listener = sockets.listen(space, port.port, port.protocol)
+        listener = sockets.listen(space, port.port, port.protocol, ipv6=self._ipv6)
         loop = asyncio.get_running_loop()
         if port.protocol == "TCP":
             self._listeners[port] = listener

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSMsgType, web
 from aiohttp.web_request import BaseRequest
 
+from podwire.node.sockets import format_peer
 from podwire.node.standin import BODY_BYTES, decide_status, render_answer
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ async def respond(owner: "StandIn", request: BaseRequest) -> web.StreamResponse:
 def describe(owner: "StandIn", request: BaseRequest) -> dict[str, object]:
     """Who answers and what it saw."""
     extra = request.transport.get_extra_info if request.transport is not None else lambda _: None
-    here, there = extra("sockname") or ("", 0), extra("peername") or ("", 0)
+    here = extra("sockname") or ("", 0)
     identity = owner.identity
     return {
         "pod": identity.pod,
@@ -51,7 +52,7 @@ def describe(owner: "StandIn", request: BaseRequest) -> dict[str, object]:
         "path": request.path,
         "query": request.query_string,
         "host": request.headers.get("Host", ""),
-        "caller": f"{there[0]}:{there[1]}",
+        "caller": format_peer(extra("peername")),
         "headers": {name: ", ".join(request.headers.getall(name)) for name in request.headers},
     }
 

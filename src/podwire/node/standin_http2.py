@@ -23,6 +23,7 @@ import h2.events
 import h2.exceptions
 from hyperframe.exceptions import HyperframeError
 
+from podwire.node.sockets import format_peer
 from podwire.node.standin import BODY_BYTES, decide_status, render_answer
 
 if TYPE_CHECKING:
@@ -166,8 +167,7 @@ class Http2Protocol(asyncio.Protocol):
             self._owner.log(f"{self._peer()} {method} {call.path} {status}")
 
     def _peer(self) -> str:
-        there = self._transport.get_extra_info("peername") or ("", 0)
-        return f"{there[0]}:{there[1]}"
+        return format_peer(self._transport.get_extra_info("peername"))
 
     def _describe(self, call: Call) -> dict[str, object]:
         identity, fields = self._owner.identity, call.fields

@@ -120,7 +120,7 @@ class StandInRun:
         self._container = container
         self._log = log
         unit = context.unit
-        identity = Identity(unit.pod.name, unit.pod.namespace, unit.node, context.address)
+        identity = Identity(unit.pod.name, unit.pod.namespace, unit.node, context.addresses)
         self.server = StandIn(identity, log=self.print, tls=context.services.tls.context)
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 

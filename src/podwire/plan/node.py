@@ -259,8 +259,11 @@ class Pod(msgspec.Struct, frozen=True):
 Network = Literal["host-gw", "vxlan"]
 """How pods of different nodes reach each other: by plain routes, or inside UDP from node to node."""
 ETHERNET_MTU = 1500
-VXLAN_OVERHEAD = 50
-"""Bytes that a tunnel adds to a packet: IPv4 20, UDP 8, VXLAN 8, and the inner Ethernet header 14."""
+
+
+def vxlan_overhead(fabric: str) -> int:
+    """Bytes that a tunnel across ``fabric`` adds to a packet: IPv4 20 or IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14."""
+    return (40 if ":" in fabric else 20) + 30
 
 
 class Node(msgspec.Struct, frozen=True):

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from podwire.base import join_port
+
 CLONE_NEWNET = 0x40000000
 SILENCE_SECONDS = 2.5
 """Longer than the first two retransmissions of a SYN (1 s, then 2 s more): what is silent until then was dropped."""
@@ -59,12 +61,14 @@ def _open_all(probes: Sequence[Probe]) -> dict[Probe, socket.socket]:
         by_netns.setdefault(probe.netns, []).append(probe)
     opened: dict[Probe, socket.socket] = {}
     for netns, wanted in by_netns.items():
-        opened.update(zip(wanted, open_sockets(netns, [p.protocol for p in wanted]), strict=True))
+        places = [(p.protocol, p.address) for p in wanted]
+        opened.update(zip(wanted, open_sockets(netns, places), strict=True))
     return opened
 
 
-def open_sockets(netns: str, protocols: Sequence[str]) -> list[socket.socket]:
-    """Non-blocking sockets that live in a namespace. The thread that enters it ends: no other code ever runs there."""
+def open_sockets(netns: str, places: Sequence[tuple[str, str]]) -> list[socket.socket]:
+    """Non-blocking sockets that live in a namespace, for (protocol, address) each. The thread that enters it ends: no
+    other code ever runs there."""
     made: list[socket.socket] = []
     errors: list[OSError] = []
 
@@ -72,9 +76,10 @@ def open_sockets(netns: str, protocols: Sequence[str]) -> list[socket.socket]:
         try:
             if netns:
                 _enter(netns)
-            for protocol in protocols:
+            for protocol, address in places:
+                family = socket.AF_INET6 if ":" in address else socket.AF_INET
                 kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
-                opened = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+                opened = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
                 made.append(opened)
         except OSError as error:
             errors.append(error)
@@ -115,7 +120,7 @@ async def _observe_tcp(probe: Probe, opened: socket.socket) -> Observation:
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(SILENCE_SECONDS):
         await loop.sock_connect(opened, (probe.address, probe.port))
-    request = f"GET / HTTP/1.1\r\nHost: {probe.address}:{probe.port}\r\nConnection: close\r\n\r\n"
+    request = f"GET / HTTP/1.1\r\nHost: {join_port(probe.address, probe.port)}\r\nConnection: close\r\n\r\n"
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await loop.sock_sendall(opened, request.encode())

@@ -17,7 +17,7 @@ BASE: Json = {"cniVersion": "1.1.0", "name": "net", "type": "podwire-cni"}
 KEY = Key("net", "c1", "eth0")
 MADE = Attachment(KEY, "node-1", "shop", "web", ("10.244.0.5",), "cabc", "0a:58:0a:f4:00:05")
 RESOLV = "search shop.svc.cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
-DONE = Answer(attachment=MADE, gateway="169.254.1.1", link_mac="ee:ee:ee:ee:ee:ee", mtu=1450, resolv_conf=RESOLV)
+DONE = Answer(attachment=MADE, gateways=("169.254.1.1",), link_mac="ee:ee:ee:ee:ee:ee", mtu=1450, resolv_conf=RESOLV)
 WHERE = Environment("c1", "/run/netns/x", "eth0", {})
 
 

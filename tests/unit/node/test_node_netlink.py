@@ -59,3 +59,17 @@ def test_an_error_says_what_was_asked() -> None:
     error = netlink.NetlinkError(errno.EEXIST, "create veth p1")
     assert str(error) == "cannot create veth p1: File exists"
     assert error.code == errno.EEXIST
+
+
+def test_ipv6_addresses_are_used_at_once() -> None:
+    message = netlink.add_address(7, "fd00::2", 128)
+    assert struct.unpack("=BBBBI", message.body[:8]) == (10, 128, netlink.NO_DETECTION, 0, 7)
+    assert len(message.body) == 8 + 2 * 20
+
+
+def test_an_ipv6_route_has_no_scope_and_addresses_of_sixteen_bytes() -> None:
+    default = netlink.set_route("::/0", via="fe80::1", index=100, source="fd00::2")
+    assert (default.body[0], default.body[1], default.body[6]) == (10, 0, netlink.SCOPE_UNIVERSE)
+    assert len(default.body) == 12 + 20 + 20 + 8
+    alone = netlink.set_route("fd00::2", index=7)
+    assert (alone.body[1], alone.body[6]) == (128, netlink.SCOPE_UNIVERSE)

@@ -72,3 +72,26 @@ def test_the_device_says_where_it_is_and_learns_nothing() -> None:
         assert part in link.body
     assert struct.pack("=HHB", 5, 7, 0) in link.body
     assert attributes(address, 8)[2] == socket.inet_aton("10.244.0.0")
+
+
+BOTH = Node(ORIGIN, "one", "a", ("10.89.0.10", "fd00::a"), ("10.244.0.0/24", "fd00:1::/64"))
+OTHER = Node(ORIGIN, "two", "a", ("10.89.0.11", "fd00::b"), ("10.244.1.0/24", "fd00:1:0:1::/64"))
+
+
+def test_every_family_has_its_way() -> None:
+    ways = overlay.ways("host-gw", BOTH, [OTHER])
+    assert list(ways) == ["10.244.1.0/24", "fd00:1:0:1::/64"]
+    assert ways["fd00:1:0:1::/64"].set == (netlink.set_route("fd00:1:0:1::/64", via="fd00::b"),)
+
+
+def test_one_tunnel_carries_both_families_between_primary_addresses() -> None:
+    assert len(overlay.device(TUNNELLED, BOTH)) == 2  # the device and one address
+    forwarding, neighbour, route = overlay.ways("vxlan", BOTH, [OTHER])["fd00:1:0:1::/64"].set
+    assert attributes(forwarding, 12)[1] == socket.inet_aton("10.89.0.11")
+    assert attributes(neighbour, 12)[1] == socket.inet_pton(socket.AF_INET6, "fd00:1:0:1::")
+    assert route.body[:2] == bytes([socket.AF_INET6, 64])
+
+
+def test_a_tunnel_between_ipv6_addresses_needs_more_room() -> None:
+    plan = msgspec.structs.replace(PLAN, network="vxlan", fabrics=("fd00::/64",), mtu=1500)
+    assert overlay.fabric_mtu(plan) == 1570
