@@ -74,12 +74,13 @@ class Server:
     ) -> None:
         self.driver, self.facts, self.changed, self.argv = driver, facts, changed, argv
         self.process: asyncio.subprocess.Process | None = None
+        self.host = "127.0.0.1"
         self.prefix: tuple[str, ...] = ()
         self.ports: dict[str, int] = {}
         self.lines: list[str] = []
 
     async def spawn(self) -> None:
-        listen = f"127.0.0.1:{self.ports.get('serving', 0)}"
+        listen = f"{self.host}:{self.ports.get('serving', 0)}"
         http = (word for name in ("--health", "--ready", "--metrics") for word in (name, "127.0.0.1:0"))
         extra = ("--listen", listen, *http, "--upstream-timeout", "0.8")
         self.process = await asyncio.create_subprocess_exec(
@@ -87,7 +88,7 @@ class Server:
         )
         for _ in range(4):
             line = await self.line()
-            found = re.search(r"(/health|/ready|/metrics|serving).* 127\.0\.0\.1:(\d+)", line)
+            found = re.search(r"(/health|/ready|/metrics|serving).* \S+:(\d+)", line)
             assert found, line
             self.ports[found[1]] = int(found[2])
 
@@ -141,7 +142,9 @@ async def run(*argv: str) -> str:
 
 
 @asynccontextmanager
-async def serving(run_dir: Path, plan: ZonePlan | None, *prefix: str) -> AsyncIterator[Server]:
+async def serving(
+    run_dir: Path, plan: ZonePlan | None, *prefix: str, listen: str = "127.0.0.1"
+) -> AsyncIterator[Server]:
     facts: list[PlaneFact] = []
     changed = asyncio.Event()
 
@@ -152,7 +155,7 @@ async def serving(run_dir: Path, plan: ZonePlan | None, *prefix: str) -> AsyncIt
 
     driver = DnsDriver(report, run_dir=run_dir)
     server = Server(driver, facts, changed, dns_argv(run_dir))
-    server.prefix = prefix
+    server.prefix, server.host = prefix, listen
     async with asyncio.timeout(DEADLINE_SECONDS):
         try:
             await driver.start()

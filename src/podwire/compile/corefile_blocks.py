@@ -6,28 +6,33 @@ Rules:
    lets repeat.
 2. A plugin of CoreDNS that podwire does not have, and a word that is no plugin, are errors: the server never runs
    half a configuration. Options without effect here are reported by :class:`Ignored`.
-3. A zone belongs to one block (``view`` is not built).
+3. A zone belongs to one block of a port, or to several that a ``view`` tells apart, the first that fits first.
+4. ``tls://`` needs the plugin ``tls``; ``https://`` without it is HTTP, for a proxy in front.
 
 Source: coredns:plugin.cfg, corefile.5.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from podwire.base import FieldPath, Origin
 from podwire.compile import corefile_plugins as plain
+from podwire.compile import corefile_rewrite as rewriting
+from podwire.compile import corefile_serving as serving
 from podwire.compile import corefile_traffic as traffic
 from podwire.compile.corefile import Block, CorefileError, Directive, parse_corefile
 from podwire.compile.corefile_plugins import Maker, Reading
-from podwire.compile.corefile_words import server_zones
+from podwire.compile.corefile_words import server_key
 from podwire.plan import dnsconfig as d
 
 MAKERS: Mapping[str, Maker] = {
     "reload": plain.read_reload,
     "nsid": plain.read_nsid,
+    "tls": serving.read_tls,
     "bufsize": plain.read_bufsize,
-    "bind": plain.read_bind,
+    "bind": serving.read_bind,
+    "view": serving.read_view,
     "ready": plain.read_ready,
     "health": plain.read_health,
     "prometheus": plain.read_prometheus,
@@ -39,9 +44,11 @@ MAKERS: Mapping[str, Maker] = {
     "chaos": plain.read_chaos,
     "loadbalance": plain.read_loadbalance,
     "cache": traffic.read_cache,
-    "rewrite": traffic.read_rewrite,
+    "rewrite": rewriting.read_rewrite,
+    "autopath": serving.read_autopath,
     "minimal": plain.simple(d.Minimal),
     "template": traffic.read_template,
+    "transfer": serving.read_transfer,
     "hosts": plain.read_hosts,
     "kubernetes": plain.read_kubernetes,
     "file": plain.read_file,
@@ -51,11 +58,11 @@ MAKERS: Mapping[str, Maker] = {
 }
 """Every plugin there is, in the order in which they act."""
 
-REPEATED = ("file", "rewrite", "template", "log", "acl", "forward")
+REPEATED = ("file", "rewrite", "template", "log", "acl", "forward", "bind", "view", "transfer")
 UNBUILT = (
-    "auto", "autopath", "azure", "cancel", "clouddns", "debug", "dnssec", "dnstap", "erratic", "etcd", "geoip",
-    "grpc", "header", "k8s_external", "local", "metadata", "multisocket", "nomad", "pprof", "quic", "root", "route53",
-    "secondary", "sign", "timeouts", "tls", "trace", "transfer", "tsig", "view",
+    "auto", "azure", "cancel", "clouddns", "debug", "dnssec", "dnstap", "erratic", "etcd", "geoip", "grpc",
+    "grpc_server", "header", "https", "https3", "k8s_external", "local", "metadata", "multisocket", "nomad", "pprof",
+    "quic", "root", "route53", "secondary", "shed", "sign", "timeouts", "trace", "tsig",
 )  # fmt: skip
 
 
@@ -84,17 +91,14 @@ def compile_corefile(
 ) -> Corefile:
     """The typed configuration. ``resolv_conf`` are the host's name servers. Raises :class:`CorefileError`."""
     blocks: list[d.ServerBlock] = []
+    lines: list[int] = []
     ignored: list[Ignored] = []
-    seen: dict[str, int] = {}
     for raw in parse_corefile(text, env=env, files=files):
-        block, notes = _compile_block(raw, origin, resolv_conf, files or {})
-        for zone in block.zones:
-            if zone in seen:
-                word = raw.keys[0]
-                message = f"zone {zone or '.'} is served by the block of line {seen[zone]} already"
-                raise CorefileError(message, line=word.line, file=word.file, fix="put the plugins into one block")
-            seen[zone] = raw.keys[0].line
-        blocks.append(block)
+        made, notes = _compile_block(raw, origin, resolv_conf, files or {})
+        for block in made:
+            _check_zones(block, zip(blocks, lines, strict=True), raw)
+            blocks.append(block)
+            lines.append(raw.keys[0].line)
         ignored.extend(notes)
     if not blocks:
         raise CorefileError("there is no server block", line=1, fix=". { ... }")
@@ -102,10 +106,27 @@ def compile_corefile(
     return Corefile(d.DnsConfig(tuple(blocks)), tuple(ignored))
 
 
+def _check_zones(block: d.ServerBlock, others: Iterable[tuple[d.ServerBlock, int]], raw: Block) -> None:
+    """Refuse a zone that another block of this port takes whole: nothing would ever get here."""
+    place = (block.scheme, block.port, block.binds, block.binds_except)
+    for other, line in others:
+        both = [zone for zone in block.zones if zone in other.zones]
+        if both and (other.scheme, other.port, other.binds, other.binds_except) == place and not other.conditions:
+            message = f"zone {both[0] or '.'} is served by the block of line {line} already"
+            word = raw.keys[0]
+            fix = "put the plugins into one block, or give the first of them a view"
+            raise CorefileError(message, line=word.line, file=word.file, fix=fix)
+
+
 def _compile_block(
     raw: Block, origin: Origin, resolv_conf: tuple[str, ...], files: Mapping[str, str]
-) -> tuple[d.ServerBlock, list[Ignored]]:
-    zones = tuple(dict.fromkeys(zone for key in raw.keys for zone in server_zones(key)))
+) -> tuple[list[d.ServerBlock], list[Ignored]]:
+    """One block for each scheme and port of the keys."""
+    places: dict[tuple[d.Scheme, int], dict[str, None]] = {}
+    for key in raw.keys:
+        scheme, port, named = server_key(key)
+        places.setdefault((scheme, port), {}).update(dict.fromkeys(named))
+    zones = tuple(dict.fromkeys(zone for found in places.values() for zone in found))
     reading = Reading(zones=zones, resolv_conf=resolv_conf, files=files, ignored=[])
     made: dict[str, list[d.Plugin]] = {}
     lines: dict[str, int] = {}
@@ -119,9 +140,15 @@ def _compile_block(
         lines[name] = line.name.line
         plugin = maker(reading, line)
         made.setdefault(name, []).extend([plugin] if plugin is not None else [])
-    plugins = [p for name in MAKERS for p in _joined(made.get(name, []))]
+    plugins = tuple(p for name in MAKERS for p in _joined(made.get(name, [])))
     notes = [Ignored(f"{option.name.text}", option.name.line, why) for option, why in reading.ignored]
-    return d.ServerBlock(origin, zones, tuple(plugins)), notes
+    blocks = []
+    for (scheme, port), found in places.items():
+        if scheme == "tls" and reading.serving.get("tls") is None:
+            word = raw.keys[0]
+            raise CorefileError("tls:// needs the plugin tls", line=word.line, file=word.file, fix="tls CERT KEY")
+        blocks.append(d.ServerBlock(origin, tuple(found), plugins, scheme, port, **reading.serving))
+    return blocks, notes
 
 
 def _joined(plugins: list[d.Plugin]) -> list[d.Plugin]:
@@ -140,12 +167,12 @@ def _not_a_plugin(line: Directive) -> CorefileError:
 
 def _check_kubernetes(blocks: list[d.ServerBlock], text: str) -> None:
     """The cluster's zone is served once."""
-    found = [p for block in blocks for p in block.plugins if isinstance(p, d.Kubernetes)]
+    found = list(dict.fromkeys(p for block in blocks for p in block.plugins if isinstance(p, d.Kubernetes)))
     line = next((n for n, row in enumerate(text.splitlines(), 1) if row.split()[:1] == ["kubernetes"]), 1)
     if len(found) > 1:
-        raise CorefileError("plugin kubernetes is used more than once", line=line, fix="keep one of them")
+        raise CorefileError("plugin kubernetes is used with different options", line=line, fix="keep one of them")
     for plugin in found:
-        domains = [z for z in plugin.zones if not is_reverse(z)]
+        domains = [z for z in plugin.zones if not is_reverse(z) and z not in plugin.multicluster]
         if len(domains) != 1 or not domains[0]:
             named = ", ".join(z or "." for z in domains) or "none"
             raise CorefileError(
@@ -153,6 +180,18 @@ def _check_kubernetes(blocks: list[d.ServerBlock], text: str) -> None:
                 line=line,
                 fix="kubernetes cluster.local in-addr.arpa ip6.arpa",
             )
+    _check_autopath(blocks, text)
+
+
+def _check_autopath(blocks: list[d.ServerBlock], text: str) -> None:
+    """``autopath @kubernetes`` finds the client's namespace by its pod's address."""
+    for block in blocks:
+        wants = any(isinstance(p, d.Autopath) and p.kubernetes for p in block.plugins)
+        served = next((p for p in block.plugins if isinstance(p, d.Kubernetes)), None)
+        if wants and (served is None or served.pods != "verified"):
+            line = next((n for n, row in enumerate(text.splitlines(), 1) if row.split()[:1] == ["autopath"]), 1)
+            message = "autopath @kubernetes needs the plugin kubernetes with pods verified in this block"
+            raise CorefileError(message, line=line, fix="kubernetes cluster.local { pods verified }")
 
 
 def is_reverse(zone: str) -> bool:

@@ -11,17 +11,20 @@ Source: coredns:plugin/*/README.md.
 import re
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
+from typing import Any
 
 import msgspec
 
 from podwire.compile import corefile_words as words
-from podwire.compile.corefile import Directive
+from podwire.compile.corefile import Directive, Word
 from podwire.compile.corefile_masterfile import MasterFileError, read_master_file
 from podwire.kube.selectors import parse_label_selector
 from podwire.plan import dnsconfig as d
 
 LOG_CLASSES = ("all", "success", "denial", "error")
-UNUSED_KUBERNETES = ("endpoint", "tls", "kubeconfig", "startup_timeout", "apiserver_qps", "apiserver_burst")
+UNUSED_KUBERNETES = (
+    "endpoint", "tls", "kubeconfig", "startup_timeout", "apiserver_qps", "apiserver_burst", "apiserver_max_inflight",
+)  # fmt: skip
 
 
 class Reading(msgspec.Struct):
@@ -31,6 +34,17 @@ class Reading(msgspec.Struct):
     resolv_conf: tuple[str, ...]
     files: Mapping[str, str]
     ignored: list[tuple[Directive, str]]
+    serving: dict[str, Any] = {}
+    """What ``bind``, ``tls`` and ``view`` say about the block itself: fields of :class:`d.ServerBlock`."""
+
+    def text_of(self, word: Word) -> str:
+        """The file that ``word`` names: one that is mounted there, or a key of the ConfigMap."""
+        name = word.text
+        text = self.files.get(name, self.files.get(name.rpartition("/")[2]))
+        if text is None:
+            allowed = "keys of the ConfigMap, files of volumes that Deployment coredns mounts"
+            raise words.error_at(word, f"{name} is not there (allowed: {allowed})")
+        return text
 
     def ignore(self, line: Directive, why: str) -> None:
         """Accepted, without effect."""
@@ -106,15 +120,6 @@ def read_prometheus(_: Reading, line: Directive) -> d.Prometheus:
     return d.Prometheus()
 
 
-def read_bind(_: Reading, line: Directive) -> None:
-    """``bind``: the server listens on every address of its pod, which is what 0.0.0.0 says."""
-    for word in line.args:
-        if word.text != "0.0.0.0":  # noqa: S104  (a word of the user's, not an address to listen on)
-            message = f"bind {word.text} is not possible: the server listens on every IPv4 address of its pod"
-            raise words.error_at(word, message, fix="bind 0.0.0.0")
-    words.no_body(line)
-
-
 def read_reload(_: Reading, line: Directive) -> None:
     """``reload [INTERVAL] [JITTER]``: changes are seen at once anyway."""
     for word in line.args:
@@ -143,16 +148,40 @@ def read_chaos(_: Reading, line: Directive) -> d.Chaos:
     return d.Chaos(line.texts[0] if line.args else "CoreDNS (podwire)", line.texts[1:])
 
 
-def read_loadbalance(_: Reading, line: Directive) -> d.LoadBalance:
-    """``loadbalance [round_robin] { prefer CIDR... }``."""
-    if line.args and line.texts != ("round_robin",):
-        raise words.error_at(line.args[0], f"loadbalance {line.texts[0]} is not built (allowed: round_robin)")
+def read_loadbalance(reading: Reading, line: Directive) -> d.LoadBalance:
+    """``loadbalance [round_robin | weighted FILE] { prefer CIDR..., reload DURATION }``."""
+    weights: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    if line.texts[:1] == ("weighted",) and len(line.args) == 2:
+        weights = _weights(reading, line)
+    elif line.args and line.texts != ("round_robin",):
+        allowed = "round_robin, weighted FILE"
+        raise words.error_at(line.args[0], f"loadbalance {' '.join(line.texts)} (allowed: {allowed})")
     prefer: list[str] = []
     for option in line.body:
-        if option.name.text != "prefer":
-            raise words.unknown_option("loadbalance", option, ("prefer CIDR...",))
-        prefer.extend(map(words.network, option.args))
-    return d.LoadBalance(tuple(prefer))
+        if option.name.text == "prefer":
+            prefer.extend(map(words.network, option.args))
+        elif option.name.text == "reload":
+            words.one_arg(option, "duration")  # changes are seen at once anyway
+        else:
+            raise words.unknown_option("loadbalance", option, ("prefer CIDR...", "reload"))
+    return d.LoadBalance(tuple(prefer), weights)
+
+
+def _weights(reading: Reading, line: Directive) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:
+    """A name on a line of its own, then its addresses with weights from 1 to 255."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    name = ""
+    for number, row in enumerate(reading.text_of(line.args[1]).splitlines(), 1):
+        parts = row.partition("#")[0].split()
+        if len(parts) == 1:
+            (name,) = words.zones([msgspec.structs.replace(line.args[1], text=parts[0])])
+            found[name] = []
+        elif len(parts) == 2 and name and _is_address(parts[0]) and parts[1].isdecimal() and 0 < int(parts[1]) < 256:
+            found[name].append((str(ip_address(parts[0])), int(parts[1])))
+        elif parts:
+            message = f"{line.texts[1]}: line {number} is neither a name nor ADDRESS WEIGHT (1 to 255)"
+            raise words.error_at(line.args[1], message)
+    return tuple((name, tuple(pairs)) for name, pairs in found.items())
 
 
 def read_kubernetes(reading: Reading, line: Directive) -> d.Kubernetes:
@@ -167,7 +196,11 @@ def read_kubernetes(reading: Reading, line: Directive) -> d.Kubernetes:
         else:
             fields.update(read(option))
     zones = words.zones(line.args) or reading.zones
-    return msgspec.convert({"plugin": "kubernetes", "zones": zones, **fields}, d.Kubernetes)
+    made = msgspec.convert({"plugin": "kubernetes", "zones": zones, **fields}, d.Kubernetes)
+    strange = [zone for zone in made.multicluster if zone not in zones]
+    if strange:
+        raise line.error(f"multicluster {strange[0]} is no zone of this plugin (there are: {', '.join(zones)})")
+    return made
 
 
 def _pods(line: Directive) -> dict[str, object]:
@@ -211,6 +244,8 @@ _KUBERNETES: Mapping[str, Callable[[Directive], dict[str, object]]] = {
     "namespaces": lambda line: {"namespaces": line.texts},
     "namespace_labels": _selector,
     "labels": _selector,
+    "multicluster": lambda line: {"multicluster": words.zones(line.args)},
+    "zonal": _flag,
     "fallthrough": lambda line: {"fallthrough": words.fallthrough(line)},
 }
 
@@ -242,10 +277,7 @@ def read_hosts(reading: Reading, line: Directive) -> d.Hosts:
 
 
 def _hosts_file(reading: Reading, line: Directive) -> list[tuple[str, tuple[str, ...]]]:
-    name = line.texts[0]
-    text = reading.files.get(name.rpartition("/")[2])
-    if text is None:
-        raise words.error_at(line.args[0], f"{name} is not there (allowed: keys of the ConfigMap)")
+    text = reading.text_of(line.args[0])
     rows = (row.partition("#")[0].split() for row in text.splitlines())
     pairs = ((r[0], [msgspec.structs.replace(line.name, text=t) for t in r[1:]]) for r in rows if len(r) > 1)
     return [(address, words.zones(names)) for address, names in pairs if _is_address(address)]
@@ -311,10 +343,7 @@ def read_file(reading: Reading, line: Directive) -> d.File:
     """``file DBFILE [zones...] { fallthrough }``; the file is a key of the ConfigMap."""
     if not line.args:
         raise line.error("file takes a name", fix="file example.org.db")
-    name = line.texts[0]
-    text = reading.files.get(name.rpartition("/")[2])
-    if text is None:
-        raise words.error_at(line.args[0], f"{name} is not there (allowed: keys of the ConfigMap)")
+    name, text = line.texts[0], reading.text_of(line.args[0])
     zones = words.zones(line.args[1:]) or reading.zones
     through: tuple[str, ...] | None = None
     for option in line.body:

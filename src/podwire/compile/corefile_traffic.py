@@ -1,6 +1,6 @@
-"""The plugins ``forward``, ``cache``, ``rewrite`` and ``template`` of a Corefile, typed.
+"""The plugins ``forward``, ``cache`` and ``template`` of a Corefile, typed.
 
-Source: coredns:plugin/{forward,cache,rewrite,template}/README.md.
+Source: coredns:plugin/{forward,cache,template}/README.md.
 """
 
 import re
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from podwire.compile import corefile_serving as serving
 from podwire.compile import corefile_words as words
 from podwire.compile.corefile import Directive
 from podwire.compile.corefile_plugins import Reading, in_zones, pattern
@@ -16,8 +17,7 @@ from podwire.plan import dnsconfig as d
 MAX_UPSTREAMS = 15
 POLICIES = ("random", "round_robin", "sequential")
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
-KINDS = ("exact", "prefix", "suffix", "substring", "regex")
-POOLING = ("expire", "max_idle_conns", "max_connect_attempts", "max_age")
+POOLING = ("max_idle_conns", "max_age")
 Fields = dict[str, object]
 
 
@@ -33,14 +33,29 @@ def read_forward(reading: Reading, line: Directive) -> d.Forward:
     for option in line.body:
         read = _FORWARD.get(option.name.text)
         if option.name.text in POOLING:
-            reading.ignore(option, "every question to an upstream has a socket at hand; there is no pool to tune")
+            reading.ignore(option, "an upstream has at most one connection, and UDP questions have a socket at hand")
+        elif option.name.text == "resolver":
+            reading.ignore(option, "upstreams are addresses here; host names are not taken")
+        elif option.name.text == "tls":
+            fields["tls"] = serving.client_tls(reading, option)
         elif option.name.text == "prefer_udp":
             words.no_args(option)  # questions go by UDP first anyway, and by TCP when the answer does not fit
         elif read is None:
-            raise words.unknown_option("forward", option, (*_FORWARD, *POOLING, "prefer_udp"))
+            raise words.unknown_option("forward", option, (*_FORWARD, *POOLING, "prefer_udp", "resolver", "tls"))
         else:
             fields.update(read(option))
+    found = _named(line, found, str(fields.pop("server_name", "")))
     return msgspec.convert({"plugin": "forward", "zone": zone, "upstreams": found, **fields}, d.Forward)
+
+
+def _named(line: Directive, found: list[str], name: str) -> list[str]:
+    """Upstreams over TLS with the name that their certificates must have."""
+    secure = [u for u in found if "://" in u]
+    if name and not secure:
+        raise line.error("tls_servername is for upstreams with tls:// or https://")
+    if name and any("%" in u for u in secure):
+        raise line.error("tls_servername and %NAME of an upstream exclude each other", fix="keep one of them")
+    return [words.with_server_name(u, name) if name and "://" in u else u for u in found]
 
 
 def _forward_policy(line: Directive) -> Fields:
@@ -85,7 +100,49 @@ def _read_seconds(line: Directive) -> Fields:
     return {"read_seconds": words.seconds(line.args[0])}
 
 
+def _attempts(line: Directive) -> Fields:
+    words.one_arg(line, "number")
+    return {"max_attempts": words.number(line.args[0])}
+
+
+def _failover(line: Directive) -> Fields:
+    codes = _next(line)["next_rcodes"]
+    assert isinstance(codes, tuple)
+    if "NOERROR" in codes:
+        raise line.error("failover NOERROR would ask every upstream (allowed: every other response code)")
+    return {"failover": codes}
+
+
+def _doh_method(line: Directive) -> Fields:
+    method = words.one_arg(line, "method").upper()
+    if method not in ("GET", "POST"):
+        raise words.error_at(line.args[0], f"doh_method {method!r} (allowed: GET, POST)")
+    return {"doh_method": method}
+
+
+def _server_name(line: Directive) -> Fields:
+    words.one_arg(line, "name")
+    return {"server_name": words.zones(line.args)[0]}
+
+
+def _source(line: Directive) -> Fields:
+    words.one_arg(line, "address")
+    return {"source": words.address(line.args[0])}
+
+
+def _expire(line: Directive) -> Fields:
+    words.one_arg(line, "duration")
+    return {"expire_seconds": words.seconds(line.args[0])}
+
+
 _FORWARD: Mapping[str, Callable[[Directive], Fields]] = {
+    "doh_method": _doh_method,
+    "expire": _expire,
+    "failover": _failover,
+    "max_connect_attempts": _attempts,
+    "next_on_nodata": lambda line: {"next_on_nodata": True},
+    "source_address": _source,
+    "tls_servername": _server_name,
     "except": lambda line: {"excepts": words.zones(line.args)},
     "force_tcp": lambda line: {"force_tcp": True},
     "max_fails": _count("max_fails"),
@@ -133,16 +190,35 @@ def _prefetch(line: Directive) -> Fields:
 
 
 def _serve_stale(line: Directive) -> Fields:
+    """``[DURATION] [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]``."""
     fields: Fields = {"stale_refresh": "immediate"}
-    if line.args:
-        fields["stale_seconds"] = words.seconds(line.args[0])
-    if len(line.args) > 1:
-        if line.texts[1] not in ("immediate", "verify"):
-            raise words.error_at(line.args[1], f"{line.texts[1]!r} (allowed: immediate, verify)")
-        fields["stale_refresh"] = line.texts[1]
-    if len(line.args) > 2:
-        raise words.error_at(line.args[2], f"{line.texts[2]!r} is one word too many")
-    return fields
+    args = list(line.args)
+    if args:
+        fields["stale_seconds"] = words.seconds(args.pop(0))
+    if not args:
+        return fields
+    mode = args.pop(0)
+    if mode.text not in ("immediate", "verify"):
+        raise words.error_at(mode, f"{mode.text!r} (allowed: immediate, verify)")
+    fields["stale_refresh"] = mode.text
+    names = ["stale_ttl", "stale_recheck_seconds"]
+    if mode.text == "verify":
+        names.insert(0, "stale_verify_seconds")
+    for name, word in zip(names, args, strict=False):
+        fields[name] = words.seconds(word)
+    if len(args) > len(names):
+        raise words.error_at(args[len(names)], f"{args[len(names)].text!r} is one word too many")
+    ttl = fields.get("stale_ttl", 0)
+    assert isinstance(ttl, int | float)
+    if ttl != int(ttl):
+        raise line.error("the TTL of stale answers is in whole seconds")
+    return fields | ({"stale_ttl": int(ttl) or 30} if "stale_ttl" in fields else {})
+
+
+def _stale_policy(line: Directive) -> Fields:
+    if words.one_arg(line, "policy") != "prefer_positive":
+        raise words.error_at(line.args[0], f"{line.texts[0]!r} (allowed: prefer_positive)")
+    return {"prefer_positive": True}
 
 
 def _servfail(line: Directive) -> Fields:
@@ -164,79 +240,11 @@ _CACHE: Mapping[str, Callable[[Directive], Fields]] = {
     "denial": _capacity,
     "prefetch": _prefetch,
     "serve_stale": _serve_stale,
+    "serve_stale_policy": _stale_policy,
     "servfail": _servfail,
     "disable": _disable,
     "keepttl": lambda line: {"keepttl": True},
 }
-
-
-def read_rewrite(_: Reading, line: Directive) -> d.Rewrite:
-    """``rewrite [continue|stop] FIELD ...``, with the rule's options in its line or in a block."""
-    texts = list(line.args)
-    then = "stop"
-    if texts and texts[0].text in ("continue", "stop"):
-        then = texts.pop(0).text
-    body = line.body
-    if not texts and body:  # rewrite stop { name regex A B \n answer name C D }
-        texts, body = [body[0].name, *body[0].args], body[1:]
-    if not texts:
-        raise line.error("rewrite takes a field (allowed: name, type, ttl, rcode)")
-    field, args = texts[0], texts[1:]
-    for option in body:
-        args += [option.name, *option.args]
-    rule = msgspec.structs.replace(line, name=field, args=tuple(args))
-    match field.text:
-        case "name" | "ttl" | "rcode":
-            made = _matching(rule, field.text)
-        case "type":
-            if len(args) != 2:
-                raise rule.error(f"rewrite {field.text} takes FROM and TO", fix=f"rewrite {field.text} ANY A")
-            old, new = (words.record_type(word) for word in args)
-            made = {"field": field.text, "kind": "exact", "old": old, "new": new}
-        case other:
-            raise rule.error(f"rewrite {other} is not built (allowed: name, type, ttl, rcode)")
-    return d.Rewrite((msgspec.convert({"then": then, **made}, d.RewriteRule),))
-
-
-def _matching(line: Directive, field: str) -> Fields:
-    """``[KIND] OLD NEW [answer ...]...``."""
-    args = list(line.args)
-    kind = args.pop(0).text if args and args[0].text in KINDS else "exact"
-    if len(args) < 2:
-        raise line.error(f"rewrite {field} takes [{'|'.join(KINDS)}] FROM TO", fix=f"rewrite {field} exact A B")
-    old, new, rest = args[0].text, args[1].text, args[2:]
-    if kind == "regex":
-        _check_pattern(line, old)
-    else:
-        old = old.lower()
-    fields: Fields = {"field": field, "kind": kind, "old": old, "new": new, "auto": field == "name" and kind == "exact"}
-    if field == "ttl" and not re.fullmatch(r"\d+|\d*-\d*", new):
-        raise words.error_at(args[1], f"{new!r} is no ttl", fix="30 or 30-300")
-    if field == "rcode" and not {new.upper()} <= set(RCODES):
-        raise words.error_at(args[1], f"{new!r} is no response code (allowed: {', '.join(RCODES)})")
-    answers = []
-    while rest:
-        if rest[0].text != "answer" or len(rest) < 2:
-            raise words.error_at(rest[0], f"{rest[0].text!r} (allowed: answer auto, answer name|value FROM TO)")
-        what = rest[1].text
-        if what == "auto":
-            fields["auto"], rest = True, rest[2:]
-            continue
-        named = what in ("name", "value")
-        pair = rest[2:4] if named else rest[1:3]
-        if len(pair) != 2:
-            raise words.error_at(rest[0], "answer takes FROM and TO", fix="answer name (.*)\\.b (.*)\\.a")
-        _check_pattern(line, pair[0].text)
-        answers.append((what if named else "name", pair[0].text, pair[1].text))
-        rest = rest[4:] if named else rest[3:]
-    return {**fields, "answers": answers}
-
-
-def _check_pattern(line: Directive, text: str) -> None:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise line.error(f"{text!r} is no regular expression: {error}") from error
 
 
 def read_template(reading: Reading, line: Directive) -> d.Template:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 
 from podwire.compile.corefile import CorefileError, Directive, Word
+from podwire.plan.dnsconfig import Scheme
 
-DNS_PORT = "53"
+PORTS = {"dns": 53, "tls": 853, "https": 443}
+"""What can be served, and the usual ports."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _ZONE = re.compile(r"[a-z0-9_*-]{1,63}(\.[a-z0-9_*-]{1,63})*")
@@ -108,17 +110,27 @@ def _reverse_zones(word: Word, text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def server_zones(word: Word) -> tuple[str, ...]:
-    """A key of a server block: ``[dns://]zone[:53]``."""
+def server_key(word: Word) -> tuple[Scheme, int, tuple[str, ...]]:
+    """A key of a server block, ``[SCHEME://]zone[:PORT]``: scheme, port and zones."""
     scheme, _, rest = word.text.rpartition("://")
-    if scheme not in ("", "dns"):
-        raise error_at(word, f"{scheme}:// is not served here (allowed: dns://)", fix=f"dns://{rest}")
+    if scheme not in ("", *PORTS):
+        allowed = ", ".join(f"{name}://" for name in PORTS)
+        raise error_at(word, f"{scheme}:// is not served here (allowed: {allowed})", fix=f"dns://{rest}")
     host, colon, port = rest.rpartition(":")
     if not colon or "/" in port:
-        host = rest
-    elif port != DNS_PORT:
-        raise error_at(word, f"port {port!r} is not served here (allowed: {DNS_PORT})", fix=f"{host}:{DNS_PORT}")
-    return _zones(word, host or ".")
+        host, port = rest, str(PORTS[scheme or "dns"])
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise error_at(word, f"port {port!r} is not a number from 1 to 65535", fix=f"{host}:53")
+    kind: Scheme = "tls" if scheme == "tls" else "https" if scheme == "https" else "dns"
+    return kind, int(port), _zones(word, host or ".")
+
+
+def address(word: Word) -> str:
+    """An IP address."""
+    try:
+        return str(ip_address(word.text))
+    except ValueError as error:
+        raise error_at(word, f"{word.text!r} is no address", fix="10.0.0.1") from error
 
 
 def network(word: Word) -> str:
@@ -130,13 +142,17 @@ def network(word: Word) -> str:
 
 
 def upstreams(word: Word, resolv_conf: Sequence[str], files: dict[str, str]) -> tuple[str, ...]:
-    """Whom ``forward`` asks: an address with or without port, or the name servers of a file."""
+    """Whom ``forward`` asks: ``[SCHEME://]ADDRESS[%SERVERNAME][:PORT][/PATH]``, or the name servers of a file."""
     scheme, _, text = word.text.rpartition("://")
-    if scheme not in ("", "dns"):
-        raise error_at(word, f"{scheme}:// is not spoken to upstreams here (allowed: dns://)", fix=f"dns://{text}")
+    if scheme not in ("", *PORTS):
+        allowed = ", ".join(f"{name}://" for name in PORTS)
+        raise error_at(word, f"{scheme}:// is not spoken to upstreams here (allowed: {allowed})", fix=f"dns://{text}")
     if text.startswith("/"):
         return _from_file(word, text, resolv_conf, files)
-    host, port = _split_port(text)
+    usual = str(PORTS[scheme or "dns"])
+    place, slash, path = text.partition("/")
+    place, name = _split_server_name(place)
+    host, port = _split_port(place, usual)
     try:
         address = ip_address(host)
     except ValueError as error:
@@ -144,18 +160,39 @@ def upstreams(word: Word, resolv_conf: Sequence[str], files: dict[str, str]) -> 
         raise error_at(word, what, fix="10.0.0.53") from error
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise error_at(word, f"{port!r} is no port")
+    if (name or slash) and scheme not in ("tls", "https"):
+        raise error_at(word, f"{word.text!r}: a server name and a path are for tls:// and https:// only")
     shown = f"[{address}]" if address.version == 6 else str(address)
-    return (str(address) if port == DNS_PORT else f"{shown}:{port}",)
+    if scheme in ("tls", "https"):
+        tail = f"/{path or 'dns-query'}" if scheme == "https" else ""
+        return (f"{scheme}://{shown}:{port}{'%' + name if name else ''}{tail}",)
+    return (str(address) if port == usual else f"{shown}:{port}",)
 
 
-def _split_port(text: str) -> tuple[str, str]:
+def _split_server_name(text: str) -> tuple[str, str]:
+    """``9.9.9.9%dns.quad9.net:853`` as ``9.9.9.9:853`` and the name."""
+    host, percent, rest = text.partition("%")
+    if not percent:
+        return text, ""
+    name, colon, port = rest.partition(":")
+    return host + colon + port, name
+
+
+def with_server_name(upstream: str, name: str) -> str:
+    """An upstream over TLS with the name its certificate must have."""
+    scheme, _, rest = upstream.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{place}%{name}{slash}{path}"
+
+
+def _split_port(text: str, usual: str) -> tuple[str, str]:
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
-        return host, rest.removeprefix(":") or DNS_PORT
+        return host, rest.removeprefix(":") or usual
     if text.count(":") == 1:
         host, _, port = text.partition(":")
         return host, port
-    return text, DNS_PORT
+    return text, usual
 
 
 def _from_file(word: Word, path: str, resolv_conf: Sequence[str], files: dict[str, str]) -> tuple[str, ...]:

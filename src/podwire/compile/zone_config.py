@@ -6,10 +6,13 @@ Rules:
 2. A Corefile that cannot be used is an error (PW1209) on the ConfigMap, and the configuration before it stays; after
    a start that is kubeadm's.
 3. The environment is that of the containers of Deployment ``kube-system/coredns``; other keys of the ConfigMap are
-   the files that ``import``, ``hosts`` and ``forward`` name.
+   the files that ``import``, ``hosts`` and ``forward`` name, and so are files of Secrets and ConfigMaps that the
+   Deployment mounts, by their whole path.
 """
 
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -17,8 +20,10 @@ from podwire.base import Finding, Origin, Ref
 from podwire.compile.context import Context
 from podwire.compile.corefile import CorefileError
 from podwire.compile.corefile_blocks import CONFIG_MAP, COREFILE_PATH, Ignored, compile_corefile, default_corefile
-from podwire.kube import ConfigMap, Deployment
+from podwire.kube import ConfigMap, Deployment, Secret
+from podwire.kube.pods import Volume
 from podwire.plan.dnsconfig import DnsConfig, Forward, zone_holds
+from podwire.snapshot import Snapshot
 
 SYSTEM_NAMESPACE = "kube-system"
 KEY = "Corefile"
@@ -38,16 +43,19 @@ def compile_dns_config(context: Context) -> ConfigPart:
     value = snapshot.get(ConfigMap, SYSTEM_NAMESPACE, CONFIG_MAP)
     deployment = snapshot.get(Deployment, SYSTEM_NAMESPACE, CONFIG_MAP)
     env = _environment(deployment)
-    inputs = (value, tuple(sorted(env.items())), settings.domain, settings.upstreams)
+    mounted = mounted_files(snapshot, deployment)
+    inputs = (value, tuple(sorted(env.items())), mounted, settings.domain, settings.upstreams)
     last: ConfigPart | None = memo.last("corefile")
 
     def make() -> ConfigPart:
         try:
-            return _read(value, env, domain=settings.domain, upstreams=settings.upstreams)
+            return _read(value, env, dict(mounted), domain=settings.domain, upstreams=settings.upstreams)
         except CorefileError as error:
             assert value is not None, "kubeadm's Corefile is good"
             config = (
-                last.config if last else _read(None, {}, domain=settings.domain, upstreams=settings.upstreams).config
+                last.config
+                if last
+                else _read(None, {}, {}, domain=settings.domain, upstreams=settings.upstreams).config
             )
             return ConfigPart(config, (_refusal(value, error, first=last is None),))
 
@@ -61,10 +69,43 @@ def _environment(deployment: Deployment | None) -> Mapping[str, str]:
     return {v.name: v.value for c in containers for v in c.env if v.value_from is None}
 
 
-def _read(value: ConfigMap | None, env: Mapping[str, str], *, domain: str, upstreams: tuple[str, ...]) -> ConfigPart:
+def mounted_files(snapshot: Snapshot, deployment: Deployment | None) -> tuple[tuple[str, str], ...]:
+    """Text of every file of a Secret or ConfigMap that the Deployment mounts, by path; sorted."""
+    if deployment is None:
+        return ()
+    spec = deployment.spec.template.spec
+    mounts = [(m.name, m.mount_path.rstrip("/"), m.sub_path) for c in spec.containers for m in c.volume_mounts]
+    found: dict[str, str] = {}
+    for volume in spec.volumes:
+        texts = _texts(snapshot, volume)
+        for name, path, part in mounts:
+            if name == volume.name:
+                found.update({path if part else f"{path}/{key}": text for key, text in texts if part in ("", key)})
+    return tuple(sorted(found.items()))
+
+
+def _texts(snapshot: Snapshot, volume: Volume) -> Iterator[tuple[str, str]]:
+    if volume.secret is not None:
+        secret = snapshot.get(Secret, SYSTEM_NAMESPACE, volume.secret.secret_name)
+        for key, data in (secret.data if secret is not None else {}).items():
+            with suppress(ValueError):  # no text, so no PEM either
+                yield key, b64decode(data, validate=True).decode()
+    if volume.config_map is not None:
+        value = snapshot.get(ConfigMap, SYSTEM_NAMESPACE, volume.config_map.name)
+        yield from (value.data if value is not None else {}).items()
+
+
+def _read(
+    value: ConfigMap | None,
+    env: Mapping[str, str],
+    mounted: Mapping[str, str],
+    *,
+    domain: str,
+    upstreams: tuple[str, ...],
+) -> ConfigPart:
     data = value.data if value is not None else {KEY: default_corefile(domain)}
     origin = Origin(value.ref if value is not None else Ref("Settings", "", "dns"), COREFILE_PATH)
-    files = {key: text for key, text in data.items() if key != KEY}
+    files = {**mounted, **{key: text for key, text in data.items() if key != KEY}}
     if KEY not in data:
         raise CorefileError("the ConfigMap has no key Corefile", line=1, fix="name the key Corefile")
     found = compile_corefile(data[KEY], origin, resolv_conf=upstreams, env=env, files=files)

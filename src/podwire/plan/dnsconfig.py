@@ -7,17 +7,35 @@ Rules:
 2. The plugins of a block are in CoreDNS's fixed order (``plugin.cfg``), not in the order of the file.
 3. Everything that the Corefile refers to is resolved here: upstreams are addresses, files are their lines.
 4. ``None`` for ``fallthrough`` means: never. An empty tuple means: for every zone of the plugin.
+5. A block listens on one scheme and port; a block of the file with keys of several is several blocks here.
 
 Source: coredns:corefile.5.md and plugin/*/README.md.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from podwire.base import Origin
 
 Zones = tuple[str, ...]
+Expression = tuple[Any, ...]
+"""A checked expression of the plugin ``view``: operator or function, then operands (``corefile_view.py``)."""
+Scheme = Literal["dns", "tls", "https"]
+ClientAuth = Literal["nocert", "request", "require", "verify_if_given", "require_and_verify"]
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """A certificate with its key, and who signs the other side's; PEM. All empty: the system's authorities."""
+
+    certificate: str = ""
+    key: str = ""
+    authority: str = ""
+    client_auth: ClientAuth = "nocert"
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"Tls(certificate={len(self.certificate)} bytes, client_auth={self.client_auth!r})"
 
 
 class Nsid(msgspec.Struct, frozen=True, tag="nsid", tag_field="plugin"):
@@ -95,9 +113,28 @@ class Chaos(msgspec.Struct, frozen=True, tag="chaos", tag_field="plugin"):
 
 
 class LoadBalance(msgspec.Struct, frozen=True, tag="loadbalance", tag_field="plugin"):
-    """Rotates addresses; those in ``prefer`` go first."""
+    """Rotates addresses; those in ``prefer`` go first. With ``weights``, (name, ((address, weight), ...)), the first
+    address of these names is drawn by weight."""
 
     prefer: tuple[str, ...] = ()
+    weights: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+
+
+class Autopath(msgspec.Struct, frozen=True, tag="autopath", tag_field="plugin"):
+    """Walks the search list for the client: its own namespace's (``kubernetes``) and then ``search``."""
+
+    zones: Zones
+    kubernetes: bool
+    search: Zones
+
+
+class Transfer(msgspec.Struct, frozen=True, tag="transfer", tag_field="plugin"):
+    """Gives whole zones over TCP to clients in ``nets``; tells ``notify`` (addresses) of changes, from ``source``."""
+
+    zones: Zones
+    nets: tuple[str, ...]
+    notify: tuple[str, ...] = ()
+    source: str = ""
 
 
 class Cache(msgspec.Struct, frozen=True, tag="cache", tag_field="plugin"):
@@ -119,10 +156,17 @@ class Cache(msgspec.Struct, frozen=True, tag="cache", tag_field="plugin"):
     success_disabled: Zones = ()
     denial_disabled: Zones = ()
     keepttl: bool = False
+    stale_verify_seconds: float = 0
+    stale_ttl: int = 30
+    stale_recheck_seconds: float = 0
+    prefer_positive: bool = False
 
 
 class RewriteRule(msgspec.Struct, frozen=True):
-    """``field`` name, type, class, ttl, cname or rcode; ``kind`` exact, prefix, suffix, substring or regex.
+    """``field`` name, type, class, ttl, cname, rcode or edns0; ``kind`` exact, prefix, suffix, substring or regex.
+
+    rcode: ``code`` is the response code that becomes ``new``. edns0: ``kind`` is set, append, replace or unset, ``old``
+    is local, nsid or subnet, ``code`` the option's number and ``new`` its data.
 
     ``answers`` are (what, pattern, replacement) with what ``name`` or ``value``; ``auto`` undoes the rewrite of the
     question in the answer.
@@ -135,6 +179,7 @@ class RewriteRule(msgspec.Struct, frozen=True):
     then: Literal["continue", "stop"] = "stop"
     auto: bool = False
     answers: tuple[tuple[str, str, str], ...] = ()
+    code: str = ""
 
 
 class Rewrite(msgspec.Struct, frozen=True, tag="rewrite", tag_field="plugin"):
@@ -185,6 +230,8 @@ class Kubernetes(msgspec.Struct, frozen=True, tag="kubernetes", tag_field="plugi
     namespace_labels: str = ""
     labels: str = ""
     ignore_empty_service: bool = False
+    multicluster: Zones = ()
+    zonal: bool = False
 
 
 class File(msgspec.Struct, frozen=True, tag="file", tag_field="plugin"):
@@ -200,7 +247,11 @@ class Loop(msgspec.Struct, frozen=True, tag="loop", tag_field="plugin"):
 
 
 class Forward(msgspec.Struct, frozen=True, tag="forward", tag_field="plugin"):
-    """Asks ``upstreams`` about names below ``zone`` that are not below ``excepts``."""
+    """Asks ``upstreams`` about names below ``zone`` that are not below ``excepts``.
+
+    An upstream is ``address``, ``address:port`` or ``[v6]:port``; over TLS ``tls://ADDRESS%NAME``, over HTTPS
+    ``https://ADDRESS%NAME/PATH``; NAME is the one its certificate must have (none: its address).
+    """
 
     zone: str
     upstreams: tuple[str, ...]
@@ -215,6 +266,14 @@ class Forward(msgspec.Struct, frozen=True, tag="forward", tag_field="plugin"):
     health_name: str = ""
     failfast: bool = False
     next_rcodes: tuple[str, ...] = ()
+    next_on_nodata: bool = False
+    failover: tuple[str, ...] = ()
+    max_attempts: int | None = None
+    """Attempts for one question; None: twice the number of upstreams; 0: until the time is over."""
+    expire_seconds: float = 10
+    doh_method: Literal["GET", "POST"] = "POST"
+    tls: Tls | None = None
+    source: str = ""
 
 
 class Whoami(msgspec.Struct, frozen=True, tag="whoami", tag_field="plugin"):
@@ -223,16 +282,27 @@ class Whoami(msgspec.Struct, frozen=True, tag="whoami", tag_field="plugin"):
 
 Plugin = (
     Nsid | Bufsize | Ready | Health | Prometheus | Errors | Log | Dns64 | Acl | Any_ | Chaos | LoadBalance | Cache
-    | Rewrite | Minimal | Template | Hosts | Kubernetes | File | Loop | Forward | Whoami
+    | Rewrite | Minimal | Template | Hosts | Kubernetes | File | Loop | Forward | Whoami | Autopath | Transfer
 )  # fmt: skip
 
 
 class ServerBlock(msgspec.Struct, frozen=True):
-    """Who answers below ``zones``: the first plugin that has something to say."""
+    """Who answers below ``zones`` on a port: the first plugin that has something to say.
+
+    ``binds`` are addresses and interfaces it listens on (empty: all); ``view`` names it, and ``conditions`` must all
+    hold for a question. ``tls`` is what ``tls://`` and ``https://`` prove themselves with.
+    """
 
     origin: Origin
     zones: Zones
     plugins: tuple[Plugin, ...]
+    scheme: Scheme = "dns"
+    port: int = 53
+    binds: tuple[str, ...] = ()
+    binds_except: tuple[str, ...] = ()
+    tls: Tls | None = None
+    view: str = ""
+    conditions: tuple[Expression, ...] = ()
 
 
 class DnsConfig(msgspec.Struct, frozen=True):

@@ -100,6 +100,22 @@ def test_order_is_that_of_plugin_cfg() -> None:
                 "IN", "A", ("x.org",), ("^(?P<n>\\d+)\\.x\\.org\\.$",), ("{{ .Name }} 60 IN A 192.0.2.{{ .Group.n }}",)
             ),
         ),
+        (
+            "rewrite rcode regex .* 2 NOERROR",
+            d.Rewrite((d.RewriteRule("rcode", "regex", ".*", "NOERROR", code="SERVFAIL"),)),
+        ),
+        (
+            "rewrite edns0 subnet set 24 56",
+            d.Rewrite((d.RewriteRule("edns0", "set", "subnet", "24 56"),)),
+        ),
+        (
+            "transfer a.org {\n to 192.0.2.1:5300 *\n source 192.0.2.9\n}",
+            d.Transfer(("a.org",), ("192.0.2.1/32", "0.0.0.0/0", "::/0"), ("192.0.2.1:5300",), "192.0.2.9"),
+        ),
+        (
+            "cache {\n serve_stale 1h verify 100ms 20s 5s\n serve_stale_policy prefer_positive\n}",
+            d.Cache(("",), stale_verify_seconds=0.1, stale_ttl=20, stale_recheck_seconds=5, prefer_positive=True),
+        ),
         ("dns64 64:1337::/96 {\n translate_all\n}", d.Dns64("64:1337::/96", True)),
         ("loadbalance round_robin {\n prefer 10.0.0.0/8\n}", d.LoadBalance(("10.0.0.0/8",))),
     ],
@@ -116,23 +132,50 @@ def test_options(text: str, wanted: d.Plugin) -> None:
         ("bufsize 100", "'100' is not a number from 512 to 4096"),
         ("health {\n lameduck soon\n}", "'soon' is not a duration"),
         ("forward . 8.8.8.8.8", "is no upstream"),
-        ("forward . tls://9.9.9.9", "tls:// is not spoken"),
         ("forward . /etc/other", "/etc/other is not there"),
         ("forward .", "at least one upstream"),
         ("kubernetes a.local b.local", "serves one zone"),
         ("kubernetes a.local {\n pods maybe\n}", "allowed: disabled, insecure, verified"),
         ("kubernetes a.local {\n labels a in\n}", "no label selector"),
         ("rewrite name regex ( x", "no regular expression"),
-        ("rewrite edns0 local set 0xffee abc", "rewrite edns0 is not built"),
+        ("rewrite edns0 local set 0xffee", "takes 2 more words, got 1"),
+        ("rewrite edns0 local set 0xffee {nope}", "{nope} is no variable"),
+        ("rewrite edns0 local put 0xffee x", "rewrite edns0 takes"),
+        ("rewrite rcode a.org NXDOMAIN", "rewrite rcode takes [KIND] NAME FROM TO"),
+        ("rewrite ttl a.org 30 answer auto", "rewrite ttl takes no options"),
         ('template IN A {\n answer "{{ .Nope }} A 192.0.2.1"\n}', "is not understood"),
-        ("rewrite class CH IN", "rewrite class is not built"),
+        ("rewrite class CH XX", "'XX' is no class"),
         ("rewrite type ANY WHAT", "'WHAT' is no record type"),
         ("template CH TXT", "class CH is not answered"),
         ("acl {\n block type WHAT\n}", "'WHAT' is no record type"),
-        ("bind 10.0.0.1", "bind 10.0.0.1 is not possible"),
+        ("bind 10.0.0.300", "'10.0.0.300' is no address"),
+        ("bind 10.0.0.1 {\n only eth0\n}", "plugin bind has no option 'only'"),
+        ("view v {\n expr lookup('x')\n}", "'lookup' is no function here (there are: bufsize, class, client_ip"),
+        ("view v {\n expr type() == 1\n}", "== compares a text with a number"),
+        ("view v {\n expr size()\n}", "gives a number, not true or false"),
+        ("view v {\n expr incidr(client_ip(), '10.0.0.0/99')\n}", "is no network"),
+        ("view v {\n expr name() matches '('\n}", "is no regular expression"),
+        ("view v {\n expr type() == 'A' do()\n}", "one word too many"),
+        ("view v {\n expr type() == $\n}", "'$' is not understood"),
+        ("view v", "view v has no expr"),
+        ("autopath", "autopath takes @kubernetes or a file"),
+        ("autopath @kubernetes\n kubernetes a.local", "with pods verified"),
+        ("autopath @nomad", "@nomad knows no search list"),
+        ("transfer", "gives zones to nobody"),
+        ("transfer {\n to somebody\n}", "'somebody' is no upstream"),
+        ("tls a b", "a is not there"),
+        ("forward . tls://192.0.2.1%x {\n tls_servername y\n}", "exclude each other"),
+        ("forward . 192.0.2.1 {\n tls_servername y\n}", "for upstreams with tls://"),
+        ("forward . 192.0.2.1%x", "for tls:// and https:// only"),
+        ("forward . quic://192.0.2.1", "quic:// is not spoken"),
+        ("forward . 192.0.2.1 {\n failover NOERROR\n}", "would ask every upstream"),
+        ("forward . 192.0.2.1 {\n doh_method PUT\n}", "allowed: GET, POST"),
+        ("cache {\n serve_stale 1h later\n}", "allowed: immediate, verify"),
+        ("cache {\n serve_stale_policy any\n}", "allowed: prefer_positive"),
+        ("kubernetes a.local {\n multicluster b.local\n}", "multicluster b.local is no zone of this plugin"),
         ("prometheus :9999", "on :9153 only"),
         ("log\n log\n cache\n cache", "plugin cache is in this block already"),
-        ("loadbalance weighted file", "not built"),
+        ("loadbalance weighted file", "file is not there"),
     ],
 )
 def test_errors(text: str, words: str) -> None:
@@ -147,7 +190,10 @@ def test_plugins_that_are_not_built_are_errors(name: str) -> None:
         read(f". {{\n{name}\n}}\n")
 
 
-@pytest.mark.parametrize(("key", "words"), [("tls://.", "not served"), (".:5353", "port '5353'"), ("a..b", "no zone")])
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("tls://.", "needs the plugin tls"), ("grpc://.", "not served"), (".:0", "port '0'"), ("a..b", "no zone")],
+)
 def test_keys(key: str, words: str) -> None:
     with pytest.raises(CorefileError, match=re.escape(words)):
         read(f"{key} {{\n whoami\n}}\n")
@@ -165,8 +211,52 @@ def test_a_zone_is_served_once() -> None:
 
 
 def test_options_without_effect_are_noted() -> None:
-    found = compile_corefile(". {\n forward . 192.0.2.1 {\n  expire 10s\n }\n}", ORIGIN, resolv_conf=())
-    assert [(i.text, i.line) for i in found.ignored] == [("expire", 3)]
+    found = compile_corefile(". {\n forward . 192.0.2.1 {\n  max_age 10s\n }\n}", ORIGIN, resolv_conf=())
+    assert [(i.text, i.line) for i in found.ignored] == [("max_age", 3)]
+
+
+def test_blocks_are_one_for_each_scheme_and_port() -> None:
+    text = "a.org b.org:1053 dns://c.org:1053 {\n bind 127.0.0.1 eth0 {\n except 127.0.0.2\n }\n whoami\n}"
+    found = [(b.scheme, b.port, b.zones, b.binds, b.binds_except) for b in read(text).blocks]
+    binds = ("127.0.0.1", "eth0"), ("127.0.0.2",)
+    assert found == [("dns", 53, ("a.org",), *binds), ("dns", 1053, ("b.org", "c.org"), *binds)]
+    assert read(". {\n bind ::\n whoami\n}").blocks[0].binds == ()
+
+
+def test_views_share_a_zone() -> None:
+    text = ". {\n view inside {\n expr incidr(client_ip(), '10.0.0.0/8') && !do()\n }\n whoami\n}\n. {\n whoami\n}"
+    first, second = read(text).blocks
+    tree = ("and", ("incidr", ("client_ip",), ("text", "10.0.0.0/8")), ("not", ("do",)))
+    assert (first.view, first.conditions, second.conditions) == ("inside", (tree,), ())
+    with pytest.raises(CorefileError, match="served by the block of line 1"):
+        read(". {\n whoami\n}\n. {\n view late {\n expr true\n }\n whoami\n}")
+
+
+def test_certificates_are_mounted_files_or_keys() -> None:
+    pem = "-----BEGIN CERTIFICATE-----\n"
+    files = {"/etc/tls/tls.crt": pem, "tls.key": pem, "other": "nothing"}
+    (block,) = read("tls://. {\n tls /etc/tls/tls.crt tls.key\n whoami\n}", files=files).blocks
+    assert block.tls == d.Tls(pem, pem) and (block.scheme, block.port) == ("tls", 853)
+    assert pem not in repr(block)
+    with pytest.raises(CorefileError, match="other holds no PEM"):
+        read("tls://. {\n tls tls.key other\n}", files=files)
+    made = plugin("forward . tls://9.9.9.9 {\n tls_servername dns.quad9.net\n tls tls.key\n}", files=files)
+    assert isinstance(made, d.Forward) and made.upstreams == ("tls://9.9.9.9:853%dns.quad9.net",)
+    assert made.tls == d.Tls(authority=pem)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("tls://9.9.9.9%dns.quad9.net:10853", "tls://9.9.9.9:10853%dns.quad9.net"),
+        ("https://1.1.1.1", "https://1.1.1.1:443/dns-query"),
+        ("https://[fd00::1]:8443/q", "https://[fd00::1]:8443/q"),
+        ("dns://192.0.2.1:53", "192.0.2.1"),
+    ],
+)
+def test_upstreams(text: str, wanted: str) -> None:
+    made = plugin(f"forward . {text}")
+    assert isinstance(made, d.Forward) and made.upstreams == (wanted,)
 
 
 def test_files_are_keys_of_the_config_map() -> None:

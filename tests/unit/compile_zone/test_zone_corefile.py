@@ -136,7 +136,7 @@ def test_a_config_map_without_corefile() -> None:
 
 
 def test_warnings() -> None:
-    without = compile_with(config(". {\n forward . 192.0.2.1 {\n expire 10s\n }\n}\n"))
+    without = compile_with(config(". {\n forward . 192.0.2.1 {\n max_age 10s\n }\n}\n"))
     assert [f.code for f in without.findings] == ["PW1211", "PW1212"]
     assert without.zone is not None and without.zone.units == {}
 

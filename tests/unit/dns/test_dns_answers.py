@@ -50,7 +50,7 @@ def ask(table: Table, name: str, rtype: str) -> dns.message.Message | None:
     reply = responder.reply(dns.message.make_query(name, rtype, use_edns=True, payload=1232).to_wire())
     if isinstance(reply, Forward):
         return None
-    assert reply is not None
+    assert isinstance(reply, bytes)
     return dns.message.from_wire(reply)
 
 

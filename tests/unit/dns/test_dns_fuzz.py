@@ -12,7 +12,8 @@ import dns.message
 import dns.rrset
 import pytest
 
-from podwire.planes.dns.machine import REMEMBERED, REMEMBERED_BYTES, Arrival, Forward, Responder, complete, fail
+from podwire.planes.dns.chain import PLAIN, Arrival
+from podwire.planes.dns.machine import REMEMBERED, REMEMBERED_BYTES, Forward, Responder, complete, fail
 from podwire.planes.dns.plugins_cache import Cache
 from podwire.planes.dns.table import Meta, Table
 from podwire.planes.dns.upstream import Forwarder, question_of
@@ -109,7 +110,7 @@ def test_questions_and_answers_of_strangers(seed: int) -> None:
         if isinstance(reply, bytes):
             assert reply[:2] == packet[:2] and reply[2] & 0x80
             assert len(reply) <= (65_535 if tcp else max(512, 1232))
-    assert len(responder.remembered) <= REMEMBERED and responder._bytes <= REMEMBERED_BYTES
+    assert len(responder.memory(PLAIN)) <= REMEMBERED and responder._bytes <= REMEMBERED_BYTES
     (cache,) = responder.built.caches
     assert isinstance(cache, Cache) and all(size <= 100 for size in cache.counts.sizes.values())
 
@@ -130,7 +131,7 @@ def test_memory_stays_bounded_under_random_names() -> None:
     for _ in range(REMEMBERED + 2_000):
         name = f"{chance.randrange(1 << 32):08x}".encode()
         assert isinstance(responder.reply(packet.replace(b"xxxxxxxx", name)), bytes)
-    assert len(responder.remembered) <= REMEMBERED
+    assert len(responder.memory(PLAIN)) <= REMEMBERED
 
 
 def test_one_slow_name_does_not_collect_clients() -> None:

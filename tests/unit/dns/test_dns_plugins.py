@@ -1,100 +1,18 @@
 """Plugins in a chain, from the Corefile's text to the bytes of the reply; the upstream is a function."""
 
-import json
-from collections.abc import Callable
-
-import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
-import dns.rrset
-import msgspec
 import pytest
+from tests.unit.dns.plugin_rig import Rig, Z, answering, data, ede
 
-from podwire.base import Origin, Ref
-from podwire.compile.corefile_blocks import MAKERS, compile_corefile
+from podwire.compile.corefile_blocks import MAKERS
 from podwire.compile.corefile_words import RECORD_TYPES
-from podwire.planes.dns.machine import Arrival, Forward, Responder, complete, fail
+from podwire.planes.dns.chain import PLAIN
+from podwire.planes.dns.machine import Forward
 from podwire.planes.dns.message import TYPES
 from podwire.planes.dns.metrics import format_samples
-from podwire.planes.dns.table import Meta, Table
-
-Upstream = Callable[[dns.message.Message], dns.message.Message | None]
-ORIGIN = Origin(Ref("ConfigMap", "kube-system", "coredns"))
-Z = "cluster.local"
-SOA = f"ns.dns.{Z} hostmaster.{Z} 1 7200 1800 86400 30"
-
-
-class Rig:
-    """A server with a Corefile, an upstream that is a function, and a clock that stands."""
-
-    def __init__(self, corefile: str, upstream: Upstream | None = None, **files: str) -> None:
-        self.now = 1000.0
-        self.asked: list[str] = []
-        self.lines: list[str] = []
-        self.upstream: Upstream | None = upstream
-        self.responder = Responder(say=lambda level, text: self.lines.append(text), clock=lambda: self.now)
-        found = compile_corefile(corefile, ORIGIN, resolv_conf=("192.0.2.53",), files=files).config
-        blocks = json.loads(msgspec.json.encode([{"zones": b.zones, "plugins": b.plugins} for b in found.blocks]))
-        table = Table(Meta(Z, (), frozenset(), 30, 1, ("192.0.2.53",), (), blocks))
-        table.put("apex", [(Z, "SOA", 30, SOA), (Z, "NS", 30, f"ns.dns.{Z}")])
-        table.put("api", [(f"api.shop.svc.{Z}", "A", 30, "10.96.0.20"), (f"api.shop.svc.{Z}", "A", 30, "10.96.0.21")])
-        table.put("ext", [(f"ext.shop.svc.{Z}", "CNAME", 30, "www.example.com")])
-        self.responder.load(table)
-
-    def ask(self, name: str, rtype: str = "A", client: str = "10.244.0.9", **options: object) -> dns.message.Message:
-        reply = self.raw(name, rtype, client, **options)
-        assert isinstance(reply, bytes)
-        return dns.message.from_wire(reply)
-
-    def raw(self, name: str, rtype: str = "A", client: str = "10.244.0.9", **options: object) -> bytes | None:
-        query = dns.message.make_query(name, rtype, **{"use_edns": 0, **options})  # type: ignore[arg-type]
-        reply = self.responder.reply(query.to_wire(), Arrival(client, 4000, False, self.now))
-        return self.finish(reply)
-
-    def finish(self, reply: bytes | Forward | None) -> bytes | None:
-        while isinstance(reply, Forward):
-            request = dns.message.from_wire(reply.request)
-            self.asked.append(f"{request.question[0].name} {dns.rdatatype.to_text(request.question[0].rdtype)}")
-            answer = self.upstream(request) if self.upstream else None
-            reply = complete(reply, answer.to_wire()) if answer is not None else fail(reply, "no answer")
-        return reply
-
-    def run_background(self) -> None:
-        waiting, self.responder.background = self.responder.background, []
-        for forward in waiting:
-            self.finish(forward)
-
-
-def answering(*records: str, rcode: int = 0, authority: str = "") -> Upstream:
-    """An upstream that gives these records (``name ttl type data``) where the name fits the question."""
-
-    def upstream(query: dns.message.Message) -> dns.message.Message:
-        reply = dns.message.make_response(query)
-        reply.flags |= dns.flags.RA
-        reply.set_rcode(dns.rcode.Rcode(rcode))
-        question = query.question[0]
-        for text in records:
-            name, ttl, rtype, data = text.split(" ", 3)
-            if question.name.to_text() == name and rtype == dns.rdatatype.to_text(question.rdtype):
-                reply.answer.append(dns.rrset.from_text(name, int(ttl), "IN", rtype, data))
-        if authority:
-            name, ttl, rtype, data = authority.split(" ", 3)
-            reply.authority.append(dns.rrset.from_text(name, int(ttl), "IN", rtype, data))
-        return reply
-
-    return upstream
-
-
-def data(message: dns.message.Message) -> list[str]:
-    return sorted(f"{r.name} {r.ttl} {dns.rdatatype.to_text(r.rdtype)} {i}" for r in message.answer for i in r)
-
-
-def ede(message: dns.message.Message) -> tuple[int, str] | None:
-    found = [o for o in message.options if isinstance(o, dns.edns.EDEOption)]
-    return (int(found[0].code), found[0].text or "") if found else None
-
 
 WWW = "www.example.com. 300 A 192.0.2.80"
 KUBE = "kubernetes cluster.local\n forward . 192.0.2.53\n"
@@ -143,7 +61,7 @@ def test_loadbalance_turns_and_its_absence_does_not() -> None:
     # From memory, the inner loop turns them.
     rig = Rig(f". {{\n loadbalance\n {KUBE}}}\n")
     rig.ask(f"api.shop.svc.{Z}")
-    (kept,) = rig.responder.remembered.values()
+    (kept,) = rig.responder.memory(PLAIN).values()
     assert isinstance(kept.rest, tuple) and len(kept.rest) == 2
 
 
@@ -267,7 +185,7 @@ def test_rewrite_continue_ttl_and_rcode() -> None:
     rules = "rewrite continue ttl example.com 5-60\n rewrite name example.com www.example.com\n"
     rig = Rig(f". {{\n {rules} forward . 192.0.2.53\n}}\n", answering(WWW))
     assert data(rig.ask("example.com")) == ["example.com. 60 A 192.0.2.80"]
-    rig = Rig(". {\n rewrite rcode suffix .com NXDOMAIN\n forward . 192.0.2.53\n}\n", answering(rcode=2))
+    rig = Rig(". {\n rewrite rcode suffix .com SERVFAIL NXDOMAIN\n forward . 192.0.2.53\n}\n", answering(rcode=2))
     assert rig.ask("example.com").rcode() == dns.rcode.NXDOMAIN
 
 
@@ -311,7 +229,7 @@ def test_acl(rule: str, client: str, rcode: int, code: int | None) -> None:
     rig = Rig(f". {{\n acl {{\n {rule}\n }}\n {KUBE}}}\n")
     message = rig.ask(f"api.shop.svc.{Z}", client=client)
     assert message.rcode() == rcode and (ede(message) or (None,))[0] == code
-    assert rig.responder.remembered == {}
+    assert rig.responder.memory(PLAIN) == {}
 
 
 def test_acl_drops() -> None:
@@ -360,7 +278,7 @@ def test_any_chaos_whoami_nsid_bufsize() -> None:
     assert data(rig.ask("version.bind", "TXT", rdclass="CH")) == ['version.bind. 0 TXT "v9"']
     message = rig.ask("a.org", options=[dns.edns.GenericOption(dns.edns.NSID, b"")])
     assert any(o.otype == dns.edns.NSID for o in message.options)
-    assert rig.responder.built.router.blocks[0].bufsize == 600
+    assert rig.responder.built.routers[PLAIN].blocks[0].bufsize == 600
 
 
 def test_minimal() -> None:
@@ -405,7 +323,7 @@ def test_metrics_have_coredns_names() -> None:
     rig = Rig(f". {{\n prometheus\n {KUBE}}}\n")
     for _ in range(3):
         rig.ask(f"api.shop.svc.{Z}")
-    for kept in rig.responder.remembered.values():
+    for kept in rig.responder.memory(PLAIN).values():
         kept.hits += 4
     rig.responder.settle()
     text = format_samples(rig.responder.metrics.samples())
@@ -431,9 +349,12 @@ def test_everything_a_corefile_may_say_is_built() -> None:
     """Each plugin of the compiler's table is known to the server."""
     words = {
         "acl": "acl {\n allow\n}", "hosts": "hosts {\n ttl 5\n}", "template": "template IN A",
-        "rewrite": "rewrite name a b", "kubernetes": f"kubernetes {Z}", "forward": "forward . 192.0.2.1",
-        "file": "file zone a.org",
+        "rewrite": "rewrite name a b", "kubernetes": f"kubernetes {Z} {{\n pods verified\n}}",
+        "forward": "forward . 192.0.2.1", "file": "file zone a.org", "autopath": "autopath @kubernetes",
+        "transfer": "transfer {\n to *\n}", "tls": "tls pem pem", "bind": "bind 127.0.0.1",
+        "view": "view v {\n expr true\n}",
     }  # fmt: skip
-    rig = Rig(". {\n" + "\n".join(words.get(name, name) for name in MAKERS) + "\n}\n", zone=ZONE)
+    rig = Rig(". {\n" + "\n".join(words.get(name, name) for name in MAKERS) + "\n}\n", zone=ZONE, pem="-----BEGIN ")
     built = {type(p).__name__ for p in rig.responder.built.caches}
-    assert built == {"Cache"} and set(rig.responder.built.router.blocks[0].plugins) == set(MAKERS) - {"bind", "reload"}
+    silent = {"bind", "reload", "tls", "view"}
+    assert built == {"Cache"} and set(rig.responder.built.routers[PLAIN].blocks[0].plugins) == set(MAKERS) - silent

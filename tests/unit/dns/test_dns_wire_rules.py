@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podwire.planes.dns import wire
+from podwire.planes.dns.chain import PLAIN
 from podwire.planes.dns.machine import Forward, Responder, complete, fail
 from podwire.planes.dns.table import Meta, Table
 
@@ -118,7 +119,7 @@ def test_unknown_options_are_ignored_and_not_echoed(responder: Responder) -> Non
     options = [dns.edns.GenericOption(dns.edns.OptionType.make(code), b"12345678") for code in (3, 9, 10, 100, 65001)]
     message = read(responder.reply(query(use_edns=0, options=options, ednsflags=0x0080)))
     assert message.options == () and message.ednsflags == 0 and message.rcode() == 0
-    assert responder.remembered == {}
+    assert responder.memory(PLAIN) == {}
 
 
 def test_bad_version(responder: Responder) -> None:
@@ -199,9 +200,9 @@ def test_remembered_replies_are_the_same(responder: Responder) -> None:
     packet = query(use_edns=0)
     first = responder.reply(packet)
     assert isinstance(first, bytes)
-    assert {key: kept.rest for key, kept in responder.remembered.items()} == {packet[2:]: first[2:]}
+    assert {key: kept.rest for key, kept in responder.memory(PLAIN).items()} == {packet[2:]: first[2:]}
     responder.load(make_table())
-    assert responder.remembered == {}
+    assert responder.memory(PLAIN) == {}
 
 
 @settings(max_examples=100, deadline=None)

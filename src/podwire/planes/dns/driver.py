@@ -21,11 +21,13 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from podwire.base import PodwireError
 from podwire.plan import PlaneFact, Report, ZonePlan
+from podwire.plan.dnsconfig import Forward
 from podwire.planes.dns import frames
 from podwire.planes.dns.learned import Learned
 
@@ -45,7 +47,14 @@ _START = (
 def dns_argv(run_dir: Path) -> tuple[str, ...]:
     """The command of the ``podwire/dns`` image. Isolated from site packages: the worker needs none (33 ms, 4 MB)."""
     root = Path(__file__).resolve().parents[3]
-    return (sys.executable, "-I", "-S", "-c", _START, str(root), "--control", str(run_dir / SOCKET_NAME))
+    control = ("--control", str(run_dir / SOCKET_NAME), "--libraries", _libraries())
+    return (sys.executable, "-I", "-S", "-c", _START, str(root), *control)
+
+
+def _libraries() -> str:
+    """Where HTTP/2 is installed: the worker looks there when DNS over HTTPS needs it."""
+    found = find_spec("h2")
+    return str(Path(found.origin).parents[1]) if found is not None and found.origin else ""
 
 
 class _Worker:
@@ -309,5 +318,13 @@ async def _send_descriptors(sock: socket.socket, frame: bytes, sockets: list[soc
 
 
 def _families(plan: ZonePlan) -> set[int]:
-    hosts = (u.rpartition("]")[0] or u for u in plan.upstreams)
-    return {socket.AF_INET6 if h.count(":") > 1 else socket.AF_INET for h in hosts} or {socket.AF_INET}
+    """Address families of everybody who is asked."""
+    pools = (p.upstreams for block in plan.config.blocks for p in block.plugins if isinstance(p, Forward))
+    texts = {u for pool in (plan.upstreams, *pools) for u in pool}
+    return {_family(text) for text in texts} or {socket.AF_INET}
+
+
+def _family(upstream: str) -> int:
+    """``10.0.0.53:53``, ``fd00::53``, ``[fd00::53]:53``, ``tls://[fd00::53]:853%name``."""
+    place = upstream.rpartition("://")[2].partition("/")[0].partition("%")[0]
+    return socket.AF_INET6 if place.count(":") > 1 else socket.AF_INET

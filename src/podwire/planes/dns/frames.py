@@ -10,6 +10,7 @@ import msgspec
 
 from podwire.base import stable_hash
 from podwire.plan import ZonePlan, ZoneUnit
+from podwire.plan.dnsconfig import DnsConfig
 
 UNITS_PER_FRAME = 500
 """Small enough that a worker answers questions between two frames."""
@@ -63,7 +64,6 @@ def meta_of(plan: ZonePlan, old: ZonePlan | None) -> dict[str, Any]:
     namespaces = plan.namespaces if plan.pods.mode == "insecure" else ()
     unchanged = old is not None and old.namespaces == plan.namespaces and old.pods == plan.pods
     same_config = old is not None and (old.config is plan.config or old.config == plan.config)
-    blocks = [{"zones": b.zones, "plugins": b.plugins} for b in plan.config.blocks]
     return {
         "domain": plan.domain,
         "reverse": plan.reverse,
@@ -72,9 +72,14 @@ def meta_of(plan: ZonePlan, old: ZonePlan | None) -> dict[str, Any]:
         "serial": plan.serial,
         "upstreams": plan.upstreams,
         "fallthrough": plan.fallthrough,
-        "config": None if same_config else blocks,
+        "config": None if same_config else blocks_of(plan.config),
         "watched": plan.watched,
     }
+
+
+def blocks_of(config: DnsConfig) -> list[dict[str, Any]]:
+    """Server blocks as the workers get them, without where they come from."""
+    return [{n: getattr(b, n) for n in b.__struct_fields__ if n != "origin"} for b in config.blocks]
 
 
 def _units(put: Mapping[str, ZoneUnit], remove: tuple[str, ...], revision: int) -> Iterator[bytes]:

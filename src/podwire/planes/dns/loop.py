@@ -7,11 +7,14 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 MAX_OUTPUT = 1 << 20
+REFILL = 1 << 18
 CHUNK = 65_536
+MAX_PER_CLIENT = 128
 
 
 def say(level: str, text: str) -> None:
@@ -68,9 +71,11 @@ class Stream:
         self.idle_seconds = seconds
         self.deadline = time.monotonic() + seconds
         self.on_close: Callable[[Stream], None] | None = None
+        self.state: Any = None
         self._loop = loop
         self._on_data = on_data
         self._output = bytearray()
+        self._source: Iterator[bytes] | None = None
         loop.watch(sock.fileno(), self._handle)
 
     def write(self, data: bytes) -> None:
@@ -82,6 +87,20 @@ class Stream:
             self.close()
             return
         self._flush()
+
+    def feed(self, source: Iterator[bytes]) -> None:
+        """Send what ``source`` gives, asking it for more only when the peer has taken what there was."""
+        self._source = source
+        self.refill()
+
+    def refill(self) -> None:
+        """Ask the source for more while there is room."""
+        while self._source is not None and len(self._output) < REFILL and not self.closed:
+            part = next(self._source, None)
+            if part is None:
+                self._source = None
+            else:
+                self.write(part)
 
     def end(self) -> None:
         """Close once everything is sent."""
@@ -114,6 +133,9 @@ class Stream:
             self.end()
             return
         self.deadline = time.monotonic() + self.idle_seconds
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         self.received += data
         self._on_data(self)
 
@@ -129,6 +151,10 @@ class Stream:
         except OSError:
             self.close()
             return
+        if self._source is not None and not self._output:
+            self.deadline = time.monotonic() + self.idle_seconds
+            self.refill()
+            return
         if self.ended and not self._output and not self.pending:
             self.close()
             return
@@ -136,9 +162,18 @@ class Stream:
 
 
 class StreamServer:
-    """A listening socket whose connections are streams; above ``limit`` the oldest idle one goes."""
+    """A listening socket whose connections are streams; above ``limit`` the oldest one goes, above
+    :data:`MAX_PER_CLIENT` the oldest one of that client. ``make`` makes a stream (:class:`Stream`, or one with TLS)."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, on_data: Callable[[Stream], None], *, seconds: float) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        on_data: Callable[[Stream], None],
+        *,
+        seconds: float,
+        make: Callable[..., Stream] = Stream,
+    ) -> None:
         """Take ownership of a listening socket."""
         sock.setblocking(False)
         self.streams: dict[Stream, None] = {}
@@ -147,11 +182,19 @@ class StreamServer:
         self._sock = sock
         self._on_data = on_data
         self._seconds = seconds
+        self.make = make
         loop.watch(sock.fileno(), self._accept)
 
     def pause(self) -> None:
         """Accept no more; connections wait in the socket for whoever reads it next."""
         self._loop.forget(self._sock.fileno())
+
+    def close(self) -> None:
+        """Close the listening socket and every connection."""
+        self.pause()
+        self._sock.close()
+        for stream in list(self.streams):
+            stream.close()
 
     def expire(self, now: float) -> None:
         """Close connections that are idle for too long."""
@@ -165,7 +208,11 @@ class StreamServer:
             return
         if len(self.streams) >= self.limit:
             next(iter(self.streams)).close()
-        stream = Stream(self._loop, sock, self._on_data, seconds=self._seconds)
+        elif len(self.streams) >= MAX_PER_CLIENT:
+            same = [stream for stream in self.streams if stream.peer[0] == peer[0]]
+            if len(same) >= MAX_PER_CLIENT:
+                same[0].close()
+        stream = self.make(self._loop, sock, self._on_data, seconds=self._seconds)
         stream.peer = (str(peer[0]), int(peer[1]))
         stream.on_close = self._forget
         self.streams[stream] = None

@@ -7,20 +7,20 @@ Rules:
    in entries and bytes, and packets with EDNS options (cookies differ every time) stay out of it.
 3. A remembered reply that rotates is a tuple of replies; the reader picks the next one.
 4. Until a table is there every question is SERVFAIL with EDE 14, never NXDOMAIN.
-5. Zone transfers and classes other than IN are REFUSED; class CH goes to the plugin chaos. ANY is an ordinary missing
-   type unless the plugin any is there.
+5. Zone transfers go to the plugin transfer, over TCP, else they are REFUSED, as classes other than IN are; class CH
+   goes to the plugins chaos and rewrite. ANY is an ordinary missing type unless the plugin any is there.
 6. When an upstream fails on the target of an alias, the alias stays in the answer, with an extended error.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from podwire.planes.dns import message as m
 from podwire.planes.dns import wire
 from podwire.planes.dns.build import Built, Options, Surroundings, bare_config, build
-from podwire.planes.dns.chain import NO_ZONE, Ask, Outcome, Request, Served
+from podwire.planes.dns.chain import NO_ZONE, NOWHERE, Arrival, Ask, Outcome, Place, Request, Served
 from podwire.planes.dns.message import Message
-from podwire.planes.dns.metrics import Metrics
+from podwire.planes.dns.metrics import Metrics, labels_of
 from podwire.planes.dns.table import Table
 from podwire.planes.dns.wire import Malformed, Query
 
@@ -39,6 +39,8 @@ class Forward(NamedTuple):
     request: bytes
     pool: int
     resume: Callable[[Message], "bytes | Forward | None"]
+    patience: float = 0
+    impatient: Callable[[], bytes | None] | None = None
 
 
 class Kept:
@@ -53,17 +55,13 @@ class Kept:
         self.account = account
 
 
-class Arrival(NamedTuple):
-    """How a packet came: by whom, over what, when."""
-
-    client: str = ""
-    port: int = 0
-    tcp: bool = False
-    now: float = 0.0
+Many = Iterator[bytes]
+"""Several messages that answer one question: a zone transfer."""
+Reply = bytes | Forward | Many | None
 
 
 class Responder:
-    """Answers from ``table``; ``remembered`` is for the worker's inner loop (rule 2)."""
+    """Answers from ``table``; :meth:`memory` is for the worker's inner loop (rule 2)."""
 
     def __init__(
         self,
@@ -72,29 +70,34 @@ class Responder:
         clock: Callable[[], float] = lambda: 0.0,
         token: bytes = NO_TOKEN,
         hostname: str = "podwire",
+        **more: Any,
     ) -> None:
-        """Nothing loaded. ``token`` is random: the plugin loop recognizes its own question by it."""
+        """Nothing loaded. ``token`` is random: the plugin loop recognizes its own question by it. ``more`` are fields
+        of :class:`Surroundings`."""
         self.table: Table | None = None
-        self.remembered: dict[bytes, Kept] = {}
+        self._memories: dict[Place, dict[bytes, Kept]] = {}
         self.metrics = Metrics()
         self.background: list[Forward] = []
         self.stale = False
-        self._bytes = 0
+        self._bytes = self._kept = 0
         self._turn = 0
         self._clock = clock
-        self._near = Surroundings(lambda: self.table, self._spawn, say, clock, token, hostname)
+        self._near = Surroundings(lambda: self.table, self._spawn, say, clock, token, hostname, **more)
         self._config: object = None
         self.built: Built = build(bare_config(()), self._near)
 
-    def load(self, table: Table) -> bool:
+    def load(self, table: Table, prepare: Callable[[Built], None] = lambda _: None) -> bool:
         """Answer from this table from now on; also to be called after ``table`` changed. True when the configuration
-        is another one (then pools must be set up anew). Raises :class:`ValueError`, with everything as before."""
+        is another one (then pools must be set up anew): ``prepare`` makes ready what it needs. Raises
+        :class:`ValueError`, with everything as before."""
         config = table.meta.config
         wanted = (config, table.meta.upstreams)
         changed = wanted != self._config
         if changed:
             blocks: list[Options] = list(config) if config else bare_config(table.meta.upstreams)
-            self.built = build(blocks, self._near)
+            built = build(blocks, self._near)
+            prepare(built)
+            self.built = built
             self._config = wanted
             for loop, following in self.built.loops:
                 probe = loop.probe(following)
@@ -109,15 +112,20 @@ class Responder:
         self.stale = stale
         self.forget()
 
+    def memory(self, place: Place) -> dict[bytes, Kept]:
+        """Replies given before on a port, by the packet without its id."""
+        return self._memories.setdefault(place, {})
+
     def forget(self) -> None:
         """Empty the memory of replies, after counting them."""
         self.settle()
-        self.remembered.clear()
-        self._bytes = 0
+        for memory in self._memories.values():
+            memory.clear()
+        self._bytes = self._kept = 0
 
     def settle(self) -> None:
         """Count what the inner loop gave from memory."""
-        for kept in self.remembered.values():
+        for kept in (kept for memory in self._memories.values() for kept in memory.values()):
             if kept.hits:
                 kept.account(kept.hits)
                 kept.hits = 0
@@ -127,81 +135,96 @@ class Responder:
         self._turn += 1
         return replies[self._turn % len(replies)]
 
-    def reply(self, packet: bytes, arrival: Arrival | None = None, *, tcp: bool = False) -> bytes | Forward | None:
+    def reply(self, packet: bytes, arrival: Arrival = NOWHERE, *, tcp: bool = False) -> Reply:
         """The reply to a packet, a request to forward, or None for silence. ``tcp`` is short for an arrival by TCP."""
-        arrival = arrival or Arrival(tcp=tcp)
+        if tcp or not arrival.now:
+            arrival = arrival._replace(tcp=arrival.tcp or tcp, now=arrival.now or self._clock())
         try:
             query = wire.parse_query(packet)
         except Malformed as error:
             return wire.header_only(packet, error.rcode)
         if query is None:
             return None
-        found = self.built.router.find(query.key)
-        refusal = self._refuse(query, found[0] if found else None)
-        if refusal is not None or found is None:
+        router = self.built.routers.get(arrival.place)
+        request = Request(query, packet, arrival)
+        found = router.find(request) if router is not None else None
+        refusal = self._refuse(request, found[0] if found else None)
+        if refusal is not None or found is None or router is None:
             reply = refusal or wire.error_reply(query, wire.REFUSED, ede=(wire.EDE_NOT_AUTHORITATIVE, NO_ZONE))
-            code = reply[3] & 15
             self.metrics.count(
-                _key(query, arrival, zone="dropped", rcode=code, plugin=""), sizes=(len(packet), len(reply))
+                _key(request, "dropped", "", rcode=reply[3] & 15, plugin=""), sizes=(len(packet), len(reply))
             )
             return reply
-        served, zone = found
-        request = Request(
-            query, packet, client=arrival.client, port=arrival.port, tcp=arrival.tcp, now=arrival.now or self._clock()
-        )
-        return self._finish(request, served.handler(request), served, zone)
+        outcome = found[0].handler(request)
+        if router.conditional and isinstance(outcome, Message):
+            outcome.memorable = False
+        return self._finish(request, outcome, found[0], found[1])
 
-    def _refuse(self, query: Query, served: Served | None) -> bytes | None:
+    def _refuse(self, request: Request, served: Served | None) -> bytes | None:
+        query, plugins = request.query, served.plugins if served is not None else ()
         if query.version:
             return wire.error_reply(query, wire.BADVERS)
-        chaos = query.rclass == m.CLASS_CH and served is not None and "chaos" in served.plugins
-        if (query.rclass != wire.CLASS_IN and not chaos) or query.rtype in (wire.AXFR, wire.IXFR):
+        other_class = query.rclass == m.CLASS_CH and ("chaos" in plugins or "rewrite" in plugins)
+        if query.rclass != wire.CLASS_IN and not other_class:
+            return wire.error_reply(query, wire.REFUSED)
+        if query.rtype in (wire.AXFR, wire.IXFR) and not (request.tcp and "transfer" in plugins):
             return wire.error_reply(query, wire.REFUSED)
         if self.table is None:
             return wire.error_reply(query, wire.SERVFAIL, ede=(wire.EDE_NOT_READY, "the zone is not loaded yet"))
         return None
 
-    def _finish(self, request: Request, outcome: Outcome, served: Served, zone: bytes) -> "bytes | Forward | None":
+    def _finish(self, request: Request, outcome: Outcome, served: Served, zone: bytes) -> Reply:
         if isinstance(outcome, Ask):
-            resume = outcome.resume
-            return Forward(
-                request.query,
-                outcome.request,
-                outcome.pool,
-                lambda message: self._finish(request, resume(message), served, zone),
-            )
+            return self._forward(request, outcome, served, zone)
         if outcome.drop:
             return None
         if self.stale and outcome.tails and outcome.ede is None:
             outcome.ede = STALE
+        if outcome.transfer is not None:
+            self._count(request, outcome, 0, served, zone)
+            return outcome.transfer
         limit = TCP_LIMIT if request.tcp else wire.udp_limit(request.query, served.bufsize)
         if outcome.memorable and not request.tcp and not request.query.options:
-            return self._remember(request, outcome, limit, zone)
+            return self._remember(request, outcome, limit, served, zone)
         self._turn += 1
         reply = m.encode(request.query, outcome, limit, turn=self._turn)
-        self._count(request, outcome, len(reply), zone)
+        self._count(request, outcome, len(reply), served, zone)
         return reply
 
-    def _remember(self, request: Request, message: Message, limit: int, zone: bytes) -> bytes:
+    def _forward(self, request: Request, ask: Ask, served: Served, zone: bytes) -> Forward:
+        def finish(message: Message) -> "bytes | Forward | None":
+            reply = self._finish(request, ask.resume(message), served, zone)
+            return reply if isinstance(reply, bytes | Forward) else None
+
+        def hurry() -> bytes | None:
+            assert ask.impatient is not None
+            reply = self._finish(request, ask.impatient(), served, zone)
+            return reply if isinstance(reply, bytes) else None
+
+        return Forward(
+            request.query, ask.request, ask.pool, finish, ask.patience, hurry if ask.impatient is not None else None
+        )
+
+    def _remember(self, request: Request, message: Message, limit: int, served: Served, zone: bytes) -> bytes:
         turns = range(len(message.tails) if message.rotate else 1)
         replies = tuple(m.encode(request.query, message, limit, turn=turn) for turn in turns)
         rests = tuple(reply[2:] for reply in replies)
         size = sum(map(len, rests))
-        if len(self.remembered) >= REMEMBERED or self._bytes + size > REMEMBERED_BYTES:
+        if self._kept >= REMEMBERED or self._bytes + size > REMEMBERED_BYTES:
             self.forget()
         self._bytes += size
-        key = _key(request.query, Arrival(request.client), zone=_text(zone), rcode=message.rcode, plugin=message.source)
+        self._kept += 1
+        key = _key(request, _text(zone), served.view, rcode=message.rcode, plugin=message.source)
         sizes = (len(request.packet), len(replies[0]))
         kept = Kept(
             rests if len(rests) > 1 else rests[0], lambda hits: self.metrics.count(key, sizes=sizes, times=hits)
         )
-        self.remembered[request.packet[2:]] = kept
-        self._count(request, message, len(replies[0]), zone)
+        self.memory(request.arrival.place)[request.packet[2:]] = kept
+        self._count(request, message, len(replies[0]), served, zone)
         return self.pick(replies)
 
-    def _count(self, request: Request, message: Message, size: int, zone: bytes) -> None:
-        arrival = Arrival(request.client, tcp=request.tcp)
-        key = _key(request.query, arrival, zone=_text(zone), rcode=message.rcode, plugin=message.source)
+    def _count(self, request: Request, message: Message, size: int, served: Served, zone: bytes) -> None:
+        key = _key(request, _text(zone), served.view, rcode=message.rcode, plugin=message.source)
         seconds = self._clock() - request.now
         self.metrics.count(key, sizes=(len(request.packet), size), seconds=seconds)
 
@@ -223,12 +246,13 @@ def _discard(ask: Ask) -> Callable[[Message], "bytes | Forward | None"]:
     return resume
 
 
-def _key(query: Query, arrival: Arrival, *, zone: str, rcode: int, plugin: str) -> tuple[str, ...]:
+def _key(request: Request, zone: str, view: str, *, rcode: int, plugin: str) -> tuple[str, ...]:
     """The labels of a reply's metrics, and whether DO was set."""
+    query = request.query
     return (
-        zone,
-        "tcp" if arrival.tcp else "udp",
-        "2" if ":" in arrival.client else "1",
+        labels_of(request.arrival.place, zone, view),
+        "tcp" if request.tcp else "udp",
+        "2" if ":" in request.client else "1",
         m.TYPE_NAMES.get(query.rtype, "other"),
         m.RCODE_NAMES.get(rcode, str(rcode)),
         plugin,

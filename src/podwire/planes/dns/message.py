@@ -47,7 +47,8 @@ EMPTY: Sections = ((), (), ())
 
 
 class Message:
-    """An answer. ``source`` is the plugin that gave it; ``ede`` an extended error; ``options`` go into our OPT."""
+    """An answer. ``source`` is the plugin that gave it; ``ede`` an extended error; ``options`` go into our OPT;
+    ``transfer`` are the whole messages of a zone transfer, which nobody changes."""
 
     __slots__ = (
         "drop",
@@ -61,6 +62,7 @@ class Message:
         "sections",
         "source",
         "tails",
+        "transfer",
     )
 
     def __init__(self, rcode: int = 0, sections: Sections = EMPTY, *, flags: int = AA | RA, source: str = "") -> None:
@@ -76,6 +78,7 @@ class Message:
         self.memorable = False
         self.rotate = False
         self.drop = False
+        self.transfer: Iterator[bytes] | None = None
 
     @property
     def failed(self) -> bool:

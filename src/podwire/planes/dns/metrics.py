@@ -2,8 +2,8 @@
 
 Rules:
 
-1. Labels and names are CoreDNS's (coredns:plugin/metrics/README.md), ``server`` is ``dns://:53``. Durations have finer
-   buckets below a quarter of a millisecond: most replies take a hundredth of that.
+1. Labels and names are CoreDNS's (coredns:plugin/metrics/README.md), ``server`` is such as ``dns://:53``. Durations
+   have finer buckets below a quarter of a millisecond: most replies take a hundredth of that.
 2. Replies from memory are counted one by one and timed by the batch: the mean of a batch stands for each reply in it.
 """
 
@@ -57,8 +57,9 @@ class Metrics:
     def count(
         self, key: tuple[str, ...], *, sizes: tuple[int, int], seconds: float | None = None, times: int = 1
     ) -> None:
-        """``times`` replies of one kind. ``key``: zone, proto, family, type, rcode, plugin, "1" for DO; ``sizes`` of
-        question and reply; ``seconds`` None: from memory, timed by :meth:`batch`."""
+        """``times`` replies of one kind. ``key``: labels of server, view and zone (:func:`labels_of`), proto, family,
+        type, rcode, plugin, "1" for DO; ``sizes`` of question and reply; ``seconds`` None: from memory, timed by
+        :meth:`batch`."""
         self._replies[key] = self._replies.get(key, 0) + times
         zone, proto = key[0], key[1]
         for what, size in zip(("request", "response"), sizes, strict=True):
@@ -77,8 +78,7 @@ class Metrics:
         requests: dict[str, int] = {}
         responses: dict[str, int] = {}
         dnssec: dict[str, int] = {}
-        for (zone, proto, family, rtype, rcode, plugin, asked), count in self._replies.items():
-            base = f'{SERVER},zone="{_escape(zone)}"'
+        for (base, proto, family, rtype, rcode, plugin, asked), count in self._replies.items():
             asks = f'{base},proto="{proto}",family="{family}",type="{rtype}"'
             gives = f'{base},rcode="{rcode}",plugin="{plugin}"'
             requests[asks] = requests.get(asks, 0) + count
@@ -87,11 +87,16 @@ class Metrics:
                 dnssec[base] = dnssec.get(base, 0) + count
         for name, found in (("requests", requests), ("responses", responses), ("do_requests", dnssec)):
             yield from ((f"coredns_dns_{name}_total", labels, value) for labels, value in found.items())
-        for zone, histogram in self._durations.items():
-            yield from histogram.samples("coredns_dns_request_duration_seconds", f'{SERVER},zone="{_escape(zone)}"')
-        for (what, zone, proto), histogram in self._sizes.items():
-            labels = f'{SERVER},zone="{_escape(zone)}",proto="{proto}"'
+        for base, histogram in self._durations.items():
+            yield from histogram.samples("coredns_dns_request_duration_seconds", base)
+        for (what, base, proto), histogram in self._sizes.items():
+            labels = f'{base},proto="{proto}"'
             yield from histogram.samples(f"coredns_dns_{what}_size_bytes", labels)
+
+
+def labels_of(place: tuple[str, int], zone: str, view: str) -> str:
+    """The labels ``server``, ``view`` and ``zone``."""
+    return f'server="{place[0]}://:{place[1]}",view="{_escape(view)}",zone="{_escape(zone)}"'
 
 
 def _escape(text: str) -> str:

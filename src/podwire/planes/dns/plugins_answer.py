@@ -5,14 +5,14 @@ coredns:plugin/{kubernetes,hosts,template,any,chaos,whoami}.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
 from podwire.planes.dns import message as m
 from podwire.planes.dns import splice, wire
 from podwire.planes.dns.chain import Next, Outcome, Request, then
 from podwire.planes.dns.message import Message, Rr
-from podwire.planes.dns.render import Tail
+from podwire.planes.dns.render import Rec, Tail
 from podwire.planes.dns.table import Table
 
 Zones = tuple[bytes, ...]
@@ -45,6 +45,16 @@ class Kubernetes:
         inner = request.other(request.query.replaced(question)._replace(edns=True))
         return then(self._whole(inner), lambda found: self._append(request, tail, inner, found))
 
+    def zone_records(self, zone: bytes) -> Iterator[Rr] | None:
+        """Everything of the cluster's zone or one of its reverse zones, for transfers. Echoes of pods have no end and
+        are left out."""
+        table = self._table()
+        found = table.zone_names(zone) if table is not None else None
+        if found is None or not any(r.rtype == m.SOA for key, records in found if key == zone for r in records):
+            return None
+        rows = (_whole(key, record) for key, records in found for record in records)
+        return iter(sorted(rows, key=lambda r: (r.rtype != m.SOA, r.owner != zone)))
+
     def _append(self, request: Request, tail: Tail, inner: Request, found: Message) -> Message:
         """Aliases first, then what the end of their chain has; when it failed the aliases stay (reference 2.6)."""
         alias = tuple(
@@ -62,6 +72,11 @@ class Kubernetes:
         made.flags |= found.flags & wire.TC
         made.ede = ede
         return made
+
+
+def _whole(owner: bytes, record: Rec) -> Rr:
+    rtype = m.TYPE_NAMES[record.rtype]
+    return Rr(owner, record.rtype, 1, record.ttl, m.encode_data(rtype, record.data))
 
 
 class Hosts:

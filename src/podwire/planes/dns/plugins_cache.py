@@ -8,8 +8,11 @@ Rules:
 3. SERVFAIL is kept for ``servfail`` at most. Truncated answers, and other failures, are not kept.
 4. An expired answer lives on for ``stale_seconds``: it is given when upstreams fail (with EDE 3, TTL 30, RFC 8767), or
    at once with ``serve_stale ... immediate``, while it is asked for anew.
-5. A popular answer near its end is asked for again before it ends (``prefetch``).
-6. When a half is full the entry that was stored first goes.
+5. With ``verify TIMEOUT`` a client waits that long for the upstream, then gets the expired answer; the upstream's is
+   kept when it comes. For ``FAILURE_RECHECK`` after a failed attempt the expired answer is given at once.
+6. ``prefer_positive``: a failure or a denial does not take the place of an answer that may still be served stale.
+7. A popular answer near its end is asked for again before it ends (``prefetch``).
+8. When a half is full the entry that was stored first goes.
 
 Source: coredns:plugin/cache.
 """
@@ -22,20 +25,21 @@ from podwire.planes.dns import wire
 from podwire.planes.dns.chain import Ask, Next, Outcome, Request, then
 from podwire.planes.dns.message import Message, Rr, Sections
 
-STALE_TTL = 30
 EDE_STALE, EDE_STALE_NX = 3, 19
 CD = 0x10
 
+DEFAULTS = {"stale_verify_seconds": 0, "stale_ttl": 30, "stale_recheck_seconds": 0, "prefer_positive": False}
 Key = tuple[bytes, int, int, bool, bool]
 
 
 class _Entry:
-    __slots__ = ("ede", "flags", "hits", "rcode", "refreshing", "seconds", "sections", "since", "stored")
+    __slots__ = ("ede", "failed", "flags", "hits", "rcode", "refreshing", "seconds", "sections", "since", "stored")
 
     def __init__(self, rcode: int, flags: int, sections: Sections, seconds: float, now: float) -> None:
         self.rcode, self.flags, self.sections, self.seconds, self.stored = rcode, flags, sections, seconds, now
         self.hits, self.since, self.refreshing = 0, now, False
         self.ede: tuple[int, str] | None = None
+        self.failed = float("-inf")
 
 
 class Counts(NamedTuple):
@@ -56,7 +60,7 @@ class Cache:
 
     def __init__(self, options: dict[str, Any], zones: tuple[bytes, ...], spawn: Callable[[Ask], None]) -> None:
         """Options as in ``podwire.plan.dnsconfig.Cache``."""
-        self._options = options
+        self._options = DEFAULTS | options
         self._zones = zones
         self._spawn = spawn
         self._halves: dict[str, dict[Key, _Entry]] = {"success": {}, "denial": {}}
@@ -88,11 +92,18 @@ class Cache:
             if age >= entry.seconds + self._options["stale_seconds"]:
                 del self._halves[half][key]
                 entry = None
-        if entry is not None and self._options["stale_refresh"] == "immediate" and entry.rcode != wire.SERVFAIL:
-            self._refresh(key, entry, request, following)
-            return self._stale(entry)
+        if entry is not None and entry.rcode != wire.SERVFAIL:
+            if request.now - entry.failed < self._options["stale_recheck_seconds"]:
+                return self._stale(entry)
+            if self._options["stale_refresh"] == "immediate":
+                self._refresh(key, entry, request, following)
+                return self._stale(entry)
         stale = entry
-        return then(following(request), lambda found: self._take(key, request, found, stale))
+        outcome = then(following(request), lambda found: self._take(key, request, found, stale))
+        patience = self._options["stale_verify_seconds"]
+        if isinstance(outcome, Ask) and stale is not None and patience and stale.rcode != wire.SERVFAIL:
+            return outcome._replace(patience=patience, impatient=lambda: self._stale(stale))
+        return outcome
 
     def _find(self, key: Key) -> tuple[str, _Entry | None]:
         for half, entries in self._halves.items():
@@ -107,12 +118,15 @@ class Cache:
             return found
         self.misses += 1
         if found.rcode == wire.SERVFAIL and stale is not None and stale.rcode != wire.SERVFAIL:
+            stale.failed = request.now
             return self._stale(stale)
         try:
             sections = found.open(request.query) if found.raw is None else m.read_sections(found.raw)
         except wire.Malformed:
             return found
         half, seconds = self._lifetime(found, sections, key[0])
+        if half == "denial" and self._options["prefer_positive"] and stale is not None and stale.sections[0]:
+            return self._stale(stale)
         if seconds <= 0:
             return found
         entry = _Entry(found.rcode, found.flags & ~wire.AA, sections, seconds, request.now)
@@ -162,7 +176,12 @@ class Cache:
 
     def _stale(self, entry: _Entry) -> Message:
         self.served_stale += 1
-        made = Message(entry.rcode, _aged(entry.sections, STALE_TTL), flags=entry.flags | wire.RA, source=self.name)
+        made = Message(
+            entry.rcode,
+            _aged(entry.sections, self._options["stale_ttl"]),
+            flags=entry.flags | wire.RA,
+            source=self.name,
+        )
         code = EDE_STALE_NX if entry.rcode == wire.NXDOMAIN else EDE_STALE
         made.ede = (code, "upstreams did not answer; this answer has expired")
         return made
@@ -187,6 +206,8 @@ class Cache:
 
         def keep(found: Message) -> Message:
             entry.refreshing = False
+            if found.rcode == wire.SERVFAIL:
+                entry.failed = inner.now
             if found.rcode != wire.SERVFAIL:
                 self._take(key, inner, found, None)
             return found

@@ -1,10 +1,8 @@
-"""Plugins that change questions or answers: rewrite, dns64, minimal, loadbalance, nsid, bufsize.
+"""Plugins that change answers: dns64, minimal, loadbalance, nsid, bufsize. Those of rewrite: ``plugins_rewrite.py``.
 
-Sources: coredns:plugin/{rewrite,dns64,minimal,loadbalance,nsid,bufsize}; RFC 6147, RFC 5001.
+Sources: coredns:plugin/{dns64,minimal,loadbalance,nsid,bufsize}; RFC 6147, RFC 5001.
 """
 
-import re
-from collections.abc import Callable, Mapping
 from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -15,175 +13,8 @@ from podwire.planes.dns.message import Message, Rr
 from podwire.planes.dns.wire import Query
 
 NSID = 3
-_NAME_AT = {m.NS: 0, m.CNAME: 0, m.PTR: 0, m.MX: 2, m.SRV: 6}
-
-
-def text_of(name: bytes) -> str:
-    """A name with its final dot, as rules see it."""
-    return wire.decode_name(name).rstrip(".") + "."
-
-
-class Rule:
-    """One rewrite rule; patterns are compiled once."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        """As in ``podwire.plan.dnsconfig.RewriteRule``."""
-        self.field: str = options["field"]
-        self.kind: str = options["kind"]
-        self.old: str = options["old"]
-        self.new: str = options["new"]
-        self.goes_on = options["then"] == "continue"
-        self.auto: bool = options["auto"]
-        self.answers = [(what, re.compile(old), new) for what, old, new in options["answers"]]
-        self._pattern = re.compile(self.old) if self.kind == "regex" else None
-
-    def matches(self, name: str) -> str | None:
-        """What the name becomes; None when the rule is not for it."""
-        lower, old, new = name.lower(), self.old, self.new
-        match self.kind:
-            case "exact" if lower.rstrip(".") == old.rstrip("."):
-                return new.rstrip(".") + "."
-            case "prefix" if lower.startswith(old):
-                return new + name[len(old) :]
-            case "suffix" if lower.rstrip(".").endswith(old.rstrip(".")):
-                kept = name.rstrip(".")
-                return kept[: len(kept) - len(old.rstrip("."))] + new.rstrip(".") + "."
-            case "substring" if old in lower:
-                return lower.replace(old, new)
-            case "regex" if self._pattern is not None:
-                found = self._pattern.search(lower)
-                return expand(new, found) if found else None
-        return None
-
-
-def expand(template: str, found: "re.Match[str]") -> str:
-    """``{1}`` is the first group."""
-    return re.sub(r"\{(\d+)\}", lambda g: (found[int(g[1])] or "") if int(g[1]) <= (found.re.groups) else "", template)
-
-
-class Rewrite:
-    """Rules in order; the first that fits ends, unless it says ``continue``."""
-
-    name = "rewrite"
-
-    def __init__(self, rules: list[Mapping[str, Any]]) -> None:
-        """Rules as in the configuration."""
-        self._rules = [Rule(rule) for rule in rules]
-
-    def serve(self, request: Request, following: Next) -> Outcome:
-        """Ask with the changed question; the answer carries the client's own question again."""
-        changes: list[Callable[[Query, Message], None]] = []
-        query = request.query
-        for rule in self._rules:
-            made = self._apply(rule, query, changes)
-            if made is None:
-                continue
-            query = made
-            if not rule.goes_on:
-                break
-        if not changes and query is request.query:
-            return following(request)
-        inner = request
-        if query is not request.query:
-            inner = request.other(query)
-            inner.depth = request.depth
-        return then(following(inner), lambda found: _undo(found, inner.query, changes))
-
-    def _apply(self, rule: Rule, query: Query, changes: list[Callable[[Query, Message], None]]) -> Query | None:
-        """The question after the rule (None: the rule is not for it); ``changes`` are for the answer."""
-        if rule.field == "type":
-            if m.TYPE_NAMES.get(query.rtype) != rule.old or rule.new not in m.TYPES:
-                return None
-            return query.replaced(query.name + m.TYPES[rule.new].to_bytes(2, "big") + query.question[-2:])
-        text = text_of(query.name)
-        new = rule.matches(text)
-        if new is None:
-            return None
-        match rule.field:
-            case "name":
-                return _rename(rule, query, new, changes)
-            case "ttl":
-                changes.append(lambda q, found: _set_ttls(q, found, rule.new))
-            case "rcode":
-                changes.append(lambda q, found: _set_rcode(q, found, rule.new))
-        return query
-
-
-def _rename(rule: Rule, query: Query, new: str, changes: list[Callable[[Query, Message], None]]) -> Query | None:
-    try:
-        name = wire.encode_name(new)
-    except ValueError:
-        return None
-    before = query.name
-    if rule.auto:
-        changes.append(lambda q, found: _restore(q, found, name.lower(), before))
-    for what, pattern, replacement in rule.answers:
-        changes.append(lambda q, found, w=what, p=pattern, r=replacement: _rename_answers(q, found, w, p, r))  # type: ignore[misc]
-    # Clients accept only answers to the question they asked.
-    changes.append(lambda q, found: _own(q, found, name.lower(), before))
-    return query.replaced(name + query.question[-4:])
-
-
-def _undo(found: Message, query: Query, changes: list[Callable[[Query, Message], None]]) -> Message:
-    if found.drop:
-        return found
-    try:
-        found.open(query)
-    except wire.Malformed:
-        return m.failure("the upstream's answer does not parse", code=wire.EDE_NETWORK)
-    for change in reversed(changes):
-        change(query, found)
-    return found
-
-
-def _map(found: Message, change: Callable[[Rr], Rr]) -> None:
-    answer, authority, additional = (tuple(map(change, section)) for section in found.sections)
-    found.sections = (answer, authority, additional)
-
-
-def _own(_: Query, found: Message, name: bytes, before: bytes) -> None:
-    _map(found, lambda r: r._replace(owner=before) if r.owner.lower() == name else r)
-
-
-def _restore(_: Query, found: Message, name: bytes, before: bytes) -> None:
-    """The rewritten name becomes the asked one, as owner and inside data."""
-
-    def change(record: Rr) -> Rr:
-        at = _NAME_AT.get(record.rtype)
-        if at is not None and record.data[at:].lower() == name:
-            record = record._replace(data=record.data[:at] + before)
-        return record._replace(owner=before) if record.owner.lower() == name else record
-
-    _map(found, change)
-
-
-def _rename_answers(_: Query, found: Message, what: str, pattern: "re.Pattern[str]", replacement: str) -> None:
-    def rename(name: bytes) -> bytes:
-        match = pattern.search(text_of(name).lower())
-        try:
-            return wire.encode_name(expand(replacement, match)) if match else name
-        except ValueError:
-            return name
-
-    def change(record: Rr) -> Rr:
-        at = _NAME_AT.get(record.rtype)
-        if what == "value" and at is not None:
-            return record._replace(data=record.data[:at] + rename(record.data[at:]))
-        return record if what == "value" else record._replace(owner=rename(record.owner))
-
-    _map(found, change)
-
-
-def _set_ttls(_: Query, found: Message, text: str) -> None:
-    low, dash, high = text.partition("-")
-    least = int(low or 0)
-    most = int(high or 0x7FFFFFFF) if dash else least
-    _map(found, lambda r: r._replace(ttl=min(max(r.ttl, least), most)))
-
-
-def _set_rcode(_: Query, found: Message, text: str) -> None:
-    found.rcode = m.RCODES[text.upper()]
-    found.flags &= ~15
+GOLDEN = 0.6180339887498949
+"""Multiples of it, modulo 1, fill the interval evenly: draws by weight without chance."""
 
 
 class Dns64:
@@ -258,9 +89,13 @@ class LoadBalance:
 
     name = "loadbalance"
 
-    def __init__(self, prefer: list[str]) -> None:
-        """Networks whose addresses go first."""
+    def __init__(self, prefer: list[str], weights: Any = ()) -> None:
+        """Networks whose addresses go first, and weights of addresses by name."""
         self._prefer = [ip_network(text) for text in prefer]
+        self._weights = {
+            wire.encode_name(name): {ip_address(text).packed: weight for text, weight in pairs}
+            for name, pairs in weights
+        }
         self._turn = 0
 
     def serve(self, request: Request, following: Next) -> Outcome:
@@ -271,15 +106,28 @@ class LoadBalance:
         if query.rtype not in (m.A, m.AAAA, m.MX, m.SRV) or found.rcode or found.drop:
             return found
         found.rotate = True
-        if found.tails and not self._prefer:
+        if found.tails and not self._prefer and query.key not in self._weights:
             return found
         try:
             answer, authority, additional = found.open(query)
         except wire.Malformed:
             return found
         self._turn += 1
-        found.sections = (self._turned(answer), authority, additional)
+        weights = self._weights.get(query.key)
+        turned = self._turned(answer) if weights is None else self._weighted(answer, weights)
+        found.sections = (turned, authority, additional)
         return found
+
+    def _weighted(self, answer: tuple[Rr, ...], weights: dict[bytes, int]) -> tuple[Rr, ...]:
+        """One address first, drawn by weight; the others stay in order."""
+        addresses = [r for r in answer if r.rtype in (m.A, m.AAAA)]
+        point = self._turn * GOLDEN % 1 * sum(weights.get(r.data, 1) for r in addresses)
+        for record in addresses:
+            point -= weights.get(record.data, 1)
+            if point < 0:
+                others = [r for r in addresses if r is not record]
+                return (*(r for r in answer if r.rtype not in (m.A, m.AAAA)), record, *others)
+        return answer
 
     def _turned(self, answer: tuple[Rr, ...]) -> tuple[Rr, ...]:
         turning = [r for r in answer if r.rtype in (m.A, m.AAAA, m.MX)]
@@ -332,6 +180,3 @@ class Bufsize:
     def serve(self, request: Request, following: Next) -> Outcome:
         """The reply's limit is the server block's (``Served.bufsize``)."""
         return following(request)
-
-
-__all__ = ["Bufsize", "Dns64", "LoadBalance", "Minimal", "Nsid", "Rewrite"]

@@ -23,6 +23,7 @@ class Forward:
         self._excepts = tuple(map(wire.encode_name, options["excepts"]))
         self._next = frozenset(m.RCODES[code] for code in options["next_rcodes"])
         self._upstreams = bool(options["upstreams"])
+        self._next_on_nodata = bool(options.get("next_on_nodata"))
 
     def serve(self, request: Request, following: Next) -> Outcome:
         """Names outside the zone, or below an exception, go on."""
@@ -35,6 +36,7 @@ class Forward:
 
         def resume(found: Message) -> Outcome:
             found.source = self.name
-            return following(request) if found.rcode in self._next else found
+            nodata = self._next_on_nodata and found.rcode == 0 and found.raw is not None and found.raw[6:8] == b"\0\0"
+            return following(request) if nodata or found.rcode in self._next else found
 
         return Ask(self._pool, request.upstream_packet, resume)

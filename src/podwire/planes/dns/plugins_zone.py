@@ -56,6 +56,12 @@ class ZoneFile:
             key = alias.data.lower()
         return m.failure("the aliases of this zone lead in a circle", source=self.name)
 
+    def zone_records(self, zone: bytes) -> list[Rr] | None:
+        """Everything, for transfers; None when it is another zone."""
+        if zone != self._soa.owner:
+            return None
+        return [self._soa, *(r for _, rs in sorted(self._names.items()) for r in rs if r.rtype != m.SOA)]
+
     def _find(self, key: bytes) -> list[Rr] | None:
         """Records of a name, those of the wildcard that covers it, or None when it does not exist."""
         if key in self._names or key in self._exists:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from podwire.planes.dns.channels import Channels
 from podwire.planes.dns.control import Control
 from podwire.planes.dns.machine import Responder
-from podwire.planes.dns.metrics import SERVER, Sample
+from podwire.planes.dns.metrics import SERVER, Sample, labels_of
+from podwire.planes.dns.wire import decode_name
 
 
 def collect(responder: Responder, channels: Channels, control: Control, now: float) -> Iterator[Sample]:
@@ -13,11 +14,12 @@ def collect(responder: Responder, channels: Channels, control: Control, now: flo
     responder.settle()
     yield "coredns_build_info", 'version="podwire",revision="",goversion=""', 1
     yield "coredns_panics_total", "", 0
-    for block in responder.built.router.blocks:
-        for name in block.plugins:
+    for router in responder.built.routers.values():
+        for block in router.blocks:
             for zone in block.zones:
-                shown = ".".join(part.decode() for part in _labels(zone)) + "."
-                yield "coredns_plugin_enabled", f'{SERVER},zone="{shown}",name="{name}"', 1
+                labels = labels_of(router.place, decode_name(zone).rstrip(".") + ".", block.view)
+                yield from (("coredns_plugin_enabled", f'{labels},name="{name}"', 1) for name in block.plugins)
+    yield "coredns_autopath_success_total", SERVER, sum(a.found for a in responder.built.autopaths)
     yield from responder.metrics.samples()
     yield from _caches(responder)
     yield from _pools(channels)
@@ -28,13 +30,6 @@ def collect(responder: Responder, channels: Channels, control: Control, now: flo
     names, units = responder.table.size if responder.table is not None else (0, 0)
     yield "podwire_dns_names", "", names
     yield "podwire_dns_objects", "", units
-
-
-def _labels(zone: bytes) -> Iterator[bytes]:
-    at = 0
-    while zone[at]:
-        yield zone[at + 1 : at + 1 + zone[at]]
-        at += 1 + zone[at]
 
 
 def _caches(responder: Responder) -> Iterator[Sample]:

@@ -49,6 +49,7 @@ class Table:
         self._counts: dict[bytes, int] = {}
         self._tails: dict[bytes, dict[int, tuple[Tail, ...]]] = {}
         self._linked: set[bytes] = set()
+        self._clients: dict[str, str] = {}
         self.set_meta(meta)
 
     def set_meta(self, meta: Meta) -> None:
@@ -75,11 +76,17 @@ class Table:
         for name in _implied(*unit):
             self._counts[name] = self._counts.get(name, 0) + 1
         self._units[key] = unit
+        if key.startswith("Pod/"):
+            namespace = key.split("/")[1]
+            self._clients.update((r.data, namespace) for recs in found.values() for r in recs)
         self._settle(found)
 
     def remove(self, key: str) -> None:
         """Drop a unit; unknown keys are fine."""
         unit = self._units.pop(key, ((), ()))
+        if key.startswith("Pod/"):
+            for address in [r.data for owner in unit[0] for k, recs in self._names[owner] if k == key for r in recs]:
+                self._clients.pop(address, None)
         for owner in unit[0]:
             left = tuple(part for part in self._names.pop(owner) if part[0] != key)
             if left:
@@ -94,6 +101,16 @@ class Table:
         for name in (*changed, *self._linked):
             self._tails.pop(name, None)
         self._linked.clear()
+
+    def namespace_of(self, address: str) -> str | None:
+        """The namespace of the pod that has an address; known while pods are ``verified``."""
+        return self._clients.get(address)
+
+    def zone_names(self, zone: bytes) -> list[tuple[bytes, tuple[Rec, ...]]] | None:
+        """Every name of a zone with its records, in order; None when ``zone`` is the apex of none."""
+        if zone not in self._zones:
+            return None
+        return sorted((key, self.find(key)) for key in self._names if self.zone_of(key) == zone)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -2,8 +2,10 @@
 
 Rules:
 
-1. A request goes to the first upstream, then to the next ones at :data:`RESEND_SECONDS`, round and round, until one
-   answers or :attr:`Forwarder.give_up_seconds` have passed. An answer to any of the attempts counts.
+1. A request goes to the first upstream, then to the next ones, round and round, until one answers or
+   :attr:`Forwarder.give_up_seconds` have passed. An answer to any of the attempts counts. The next one is asked after
+   four times what upstreams take on average, at most after :data:`RESEND_SECONDS`; there are at most twice as many
+   attempts as upstreams, unless the configuration says otherwise. A response code of ``failover`` asks the next now.
 2. A response counts only from an address that was asked, with our id, on the socket that asked, with our question;
    anything else is ignored and waiting goes on (a forged packet must not end the wait).
 3. Ids are random and every request picks one of several sockets, so a forger must guess port and id.
@@ -22,14 +24,29 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from podwire.planes.dns.machine import Forward
+from podwire.planes.dns.message import RCODES
 from podwire.planes.dns.wire import REFUSED, SERVFAIL, Malformed, encode_name, skip_name
 
 MAX_IN_FLIGHT = 1000
 MAX_WAITING = 256
 RESEND_SECONDS = 0.6
+HEDGE_SECONDS = 0.05
 GIVE_UP_SECONDS = 2.0
 
 Address = tuple[str, int]
+
+
+class Secure(NamedTuple):
+    """An upstream over TLS: ``scheme`` tls or https, the name its certificate must have, the path of https."""
+
+    host: str
+    port: int
+    scheme: str
+    name: str = ""
+    path: str = ""
+
+
+Upstream = Address | Secure
 Client = tuple[Callable[[bytes | None], None], bool]
 """Who gets the reply, and whether it came over TCP; the shell's business."""
 
@@ -38,7 +55,7 @@ class Send(NamedTuple):
     """Send ``packet`` to ``upstream`` from socket number ``channel``."""
 
     channel: int
-    upstream: Address
+    upstream: Upstream
     packet: bytes
 
 
@@ -56,7 +73,8 @@ class _Flight:
     """One request in the air and everybody who waits for it. A health check waits for nobody and has a ``target``."""
 
     __slots__ = (
-        "asked", "attempts", "channel", "deadline", "ident", "key", "order", "packet", "question", "target", "waiting",
+        "asked", "attempts", "channel", "deadline", "ident", "key", "order", "packet", "question", "sent", "target",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, key: bytes, packet: bytes, channel: int, deadline: float) -> None:
@@ -66,10 +84,11 @@ class _Flight:
         self.channel = channel
         self.deadline = deadline
         self.question = question_of(packet)
-        self.asked: set[Address] = set()
+        self.asked: set[Upstream] = set()
         self.attempts = 0
-        self.order: tuple[Address, ...] = ()
-        self.target: Address | None = None
+        self.sent = 0.0
+        self.order: tuple[Upstream, ...] = ()
+        self.target: Upstream | None = None
         self.waiting: list[tuple[Forward, Client]] = []
 
 
@@ -83,6 +102,9 @@ class Pool(NamedTuple):
     health_seconds: float = 0.5
     health_packet: bytes = b""
     force_tcp: bool = False
+    failover: frozenset[int] = frozenset()
+    max_attempts: int | None = 0
+    source: str = ""
 
 
 def make_pool(options: dict[str, Any]) -> Pool:
@@ -97,6 +119,9 @@ def make_pool(options: dict[str, Any]) -> Pool:
         max(0.05, float(options["health_seconds"])),
         b"\0\0" + recursion + b"\0\1\0\0\0\0\0\0" + name + b"\0\2\0\1",
         options["force_tcp"],
+        frozenset(RCODES[code] for code in options.get("failover", ())),
+        options.get("max_attempts", 0),
+        options.get("source", ""),
     )
 
 
@@ -111,19 +136,20 @@ class Forwarder:
         pool: Pool = Pool(),  # noqa: B008  (a frozen value)
     ) -> None:
         """No upstreams and no channels yet."""
-        self.upstreams: tuple[Address, ...] = ()
+        self.upstreams: tuple[Upstream, ...] = ()
         self.channels = 0
         self.give_up_seconds = give_up_seconds
         self.pool = pool
         self.counts = {"healthcheck_failures": 0, "healthcheck_broken": 0, "max_concurrent_rejects": 0}
-        self.fails: dict[Address, int] = {}
+        self.fails: dict[Upstream, int] = {}
         self._random = random_bytes
         self._by_ident: dict[tuple[int, bytes], _Flight] = {}
         self._by_key: dict[bytes, _Flight] = {}
-        self._probes: dict[Address, _Flight] = {}
+        self._probes: dict[Upstream, _Flight] = {}
         self._timers: list[tuple[float, int, _Flight]] = []
         self._counter = 0
         self._turn = 0
+        self._average = RESEND_SECONDS / 4
 
     @property
     def in_flight(self) -> int:
@@ -155,11 +181,11 @@ class Forwarder:
         flight.waiting.append((forward, client))
         return self._attempt(flight, now)
 
-    def is_down(self, upstream: Address) -> bool:
+    def is_down(self, upstream: Upstream) -> bool:
         """Whether an upstream let too many attempts pass."""
         return 0 < self.pool.max_fails <= self.fails.get(upstream, 0)
 
-    def _order(self) -> tuple[Address, ...]:
+    def _order(self) -> tuple[Upstream, ...]:
         """Whom to ask first, second and so on: by policy, those that are down last."""
         count = len(self.upstreams)
         shift = 0
@@ -170,15 +196,18 @@ class Forwarder:
         turned = self.upstreams[shift:] + self.upstreams[:shift]
         return tuple(sorted(turned, key=self.is_down))
 
-    def receive(self, channel: int, packet: bytes, source: Address) -> tuple[Done, ...]:
+    def receive(self, channel: int, packet: bytes, source: Upstream, now: float) -> tuple[Send | Done, ...]:
         """Take in a packet from outside: the requests it ends, none when it is not for us (rule 2)."""
         flight = self._by_ident.get((channel, packet[:2]))
         if flight is None or len(packet) < 12 or not packet[2] & 0x80 or source not in flight.asked:
             return ()
         if question_of(packet) != flight.question:
             return ()
-        self._land(flight)
         self.fails.pop(source, None)
+        self._average += (max(0.0, now - flight.sent) - self._average) / 8
+        if packet[3] & 15 in self.pool.failover and 0 < flight.attempts < len(flight.order) and now < flight.deadline:
+            return (self._attempt(flight, now),)
+        self._land(flight)
         return tuple(Done(forward, client, packet) for forward, client in flight.waiting)
 
     def expire(self, now: float) -> tuple[Send | Done, ...]:
@@ -195,10 +224,10 @@ class Forwarder:
                 continue
             due.extend(self._blame(flight, now))
             if now < flight.deadline:
-                due.append(self._attempt(flight, now))
+                due.extend(self._again(flight, now))
                 continue
             self._land(flight)
-            asked = ", ".join(sorted(host for host, _ in flight.asked))
+            asked = ", ".join(sorted(upstream[0] for upstream in flight.asked))
             why = f"no answer from {asked} within {self.give_up_seconds:g} s"
             due.extend(Done(forward, client, None, why) for forward, client in flight.waiting)
         return tuple(due)
@@ -213,7 +242,7 @@ class Forwarder:
             return ()
         return (self._probe(upstream, now),)
 
-    def _probe(self, upstream: Address, now: float) -> Send:
+    def _probe(self, upstream: Upstream, now: float) -> Send:
         flight = self._launch(b"", self.pool.health_packet, now)
         flight.target = upstream
         flight.asked.add(upstream)
@@ -236,12 +265,26 @@ class Forwarder:
         self._by_ident[channel, ident] = flight
         return flight
 
+    def _again(self, flight: _Flight, now: float) -> tuple[Send, ...]:
+        """The next attempt, or none when there were enough: then the rest of the time is waited out."""
+        wanted = self.pool.max_attempts
+        most = 2 * len(flight.order) if wanted is None else wanted
+        if not most or flight.attempts < most:
+            return (self._attempt(flight, now),)
+        self._counter += 1
+        heappush(self._timers, (flight.deadline, self._counter, flight))
+        return ()
+
     def _attempt(self, flight: _Flight, now: float) -> Send:
         upstream = flight.order[flight.attempts % len(flight.order)]
         flight.attempts += 1
         flight.asked.add(upstream)
+        flight.sent = now
+        pause = RESEND_SECONDS
+        if flight.attempts < len(flight.order):  # somebody else can be asked: do not wait long for the slow one
+            pause = min(max(4 * self._average, HEDGE_SECONDS), RESEND_SECONDS)
         self._counter += 1
-        heappush(self._timers, (min(now + RESEND_SECONDS, flight.deadline), self._counter, flight))
+        heappush(self._timers, (min(now + pause, flight.deadline), self._counter, flight))
         return Send(flight.channel, upstream, flight.packet)
 
     def _land(self, flight: _Flight) -> None:
@@ -261,8 +304,19 @@ def question_of(packet: bytes) -> bytes:
     return packet[12 : end + 4].lower()
 
 
-def parse_upstream(text: str) -> Address:
-    """``10.0.0.53``, ``10.0.0.53:5353``, ``fd00::53`` or ``[fd00::53]:53``. Raises :class:`ValueError`."""
+def parse_upstream(text: str) -> Upstream:
+    """``10.0.0.53``, ``10.0.0.53:5353``, ``fd00::53`` or ``[fd00::53]:53``; ``tls://ADDRESS:PORT%NAME`` and
+    ``https://ADDRESS:PORT%NAME/PATH``. Raises :class:`ValueError`."""
+    scheme, found, rest = text.partition("://")
+    if found:
+        place, _, path = rest.partition("/")
+        place, _, name = place.partition("%")
+        host, port = _parse_address(place)
+        return Secure(host, port, scheme, name, "/" + path)
+    return _parse_address(text)
+
+
+def _parse_address(text: str) -> Address:
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
         return host, int(rest[1:] or 53)

@@ -6,7 +6,8 @@ Rules:
    that no two servers can be made to talk to each other.
 2. A question has labels of at most 63 bytes, a name of at most 255, no compression pointer. Its bytes go verbatim
    into the reply (clients vary the case to detect forgery); look-ups use the lower-cased copy.
-3. FORMERR: QDCOUNT other than 1, records in answer or authority, a second OPT, OPT not at the root, trailing bytes.
+3. FORMERR: QDCOUNT other than 1, records in answer or authority (but the SOA of an IXFR), a second OPT, OPT not at the
+   root, trailing bytes.
 4. The reply has an OPT only when the query had one; of its flags only DO is copied, options are not echoed.
 
 Source: RFC 1035 section 4, RFC 6891, RFC 8906, RFC 8914; section 6 of the DNS reference in ``docs/design/dns.md``.
@@ -27,6 +28,7 @@ EDE_OTHER, EDE_NOT_READY, EDE_NOT_AUTHORITATIVE, EDE_NO_REACHABLE, EDE_NETWORK =
 OUR_SIZE = 1232
 """The UDP payload we advertise and never exceed: no fragments (DNS flag day 2020)."""
 
+_ONE_QUESTION, _ONE_AUTHORITY = b"\0\1\0\0\0\0", b"\0\1\0\0\0\1"
 _OPT_FIXED = b"\0" + OPT.to_bytes(2, "big") + OUR_SIZE.to_bytes(2, "big")
 
 
@@ -53,6 +55,8 @@ class Query(NamedTuple):
     size: int
     dnssec_ok: bool
     options: bool
+    serial: int | None = None
+    """What the client of an IXFR has."""
 
     @property
     def name(self) -> bytes:
@@ -107,17 +111,34 @@ def parse_query(packet: bytes) -> Query | None:
     flags = packet[2] << 8 | packet[3]
     if flags & OPCODE:
         raise Malformed(NOTIMP)
-    if packet[4:10] != b"\0\1\0\0\0\0":
+    counts = packet[4:10]
+    if counts not in (_ONE_QUESTION, _ONE_AUTHORITY):
         raise Malformed
     end = skip_name(packet, 12, pointers=False)
     if end + 4 > len(packet):
         raise Malformed
     question = packet[12 : end + 4]
     rtype, rclass = int.from_bytes(packet[end : end + 2], "big"), int.from_bytes(packet[end + 2 : end + 4], "big")
-    opt = _parse_additional(packet, end + 4, packet[10] << 8 | packet[11])
+    after, serial = end + 4, None
+    if counts == _ONE_AUTHORITY:
+        after, serial = _parse_serial(packet, after, rtype)
+    opt = _parse_additional(packet, after, packet[10] << 8 | packet[11])
     edns, version, size, dnssec_ok, options = opt or (False, 0, 512, False, False)
     key = question[:-4].lower()
-    return Query(packet[:2], flags, question, key, rtype, rclass, edns, version, size, dnssec_ok, options)
+    return Query(packet[:2], flags, question, key, rtype, rclass, edns, version, size, dnssec_ok, options, serial)
+
+
+def _parse_serial(packet: bytes, at: int, rtype: int) -> tuple[int, int]:
+    """The end of the SOA record in the authority section of an IXFR (RFC 1995 section 3), and its serial."""
+    end = skip_name(packet, at, pointers=True)
+    data = end + 10
+    after = data + int.from_bytes(packet[end + 8 : data], "big")
+    if rtype != IXFR or after > len(packet) or packet[end : end + 2] != b"\0\6":
+        raise Malformed
+    numbers = skip_name(packet, skip_name(packet, data, pointers=True), pointers=True)
+    if numbers + 20 != after:
+        raise Malformed
+    return after, int.from_bytes(packet[numbers : numbers + 4], "big")
 
 
 def skip_name(packet: bytes, at: int, *, pointers: bool) -> int:

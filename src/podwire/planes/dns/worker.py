@@ -20,22 +20,18 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from podwire.planes.dns.channels import Channels
 from podwire.planes.dns.control import Control
 from podwire.planes.dns.hold import Hold
 from podwire.planes.dns.listeners import Listeners, Options
 from podwire.planes.dns.loop import Loop, Stream, StreamServer, say
-from podwire.planes.dns.machine import Arrival, Forward, Responder
+from podwire.planes.dns.machine import Responder
 from podwire.planes.dns.metrics import format_samples
 from podwire.planes.dns.report import collect
+from podwire.planes.dns.serving import Serving, interface_addresses
 from podwire.planes.dns.table import Table
-from podwire.planes.dns.upstream import Address
 
-BATCH = 64
-LARGEST_QUERY = 4096
-TCP_IDLE_SECONDS = 10.0
 HTTP_IDLE_SECONDS = 5.0
 SWEEP_SECONDS = 0.5
 LARGEST_REQUEST = 8192
@@ -47,22 +43,23 @@ class Worker:
     """All sockets of the server and what happens on them."""
 
     def __init__(self, options: Options) -> None:
-        """Bind everything. Raises :class:`OSError` when a port is taken."""
+        """Bind everything. Raises :class:`SystemExit` when a port is taken."""
         self.loop = Loop()
         self.restart = False
         token = os.urandom(8).hex().encode()
-        self._responder = Responder(say=say, clock=time.monotonic, token=token, hostname=socket.gethostname())
-        self.listeners = Listeners(options)
-        self._udp = self.listeners.udp
-        self._servers = tuple(
-            StreamServer(self.loop, sock, self._http(path, status), seconds=HTTP_IDLE_SECONDS)
-            for path, sock, status in (
-                ("/health", self.listeners.health, lambda: (200, "OK")),
-                ("/ready", self.listeners.ready, self._readiness),
-                ("/metrics", self.listeners.metrics, self._metrics),
-            )
+        self._responder = Responder(
+            say=say,
+            clock=time.monotonic,
+            token=token,
+            hostname=socket.gethostname(),
+            addresses=interface_addresses,
         )
-        self._tcp: StreamServer | None = None
+        self.listeners = Listeners(options)
+        status = {"health": lambda: (200, "OK"), "ready": self._readiness, "metrics": self._metrics}
+        self._servers = tuple(
+            StreamServer(self.loop, sock, self._http(f"/{name}", status[name]), seconds=HTTP_IDLE_SECONDS)
+            for name, sock in self.listeners.http.items()
+        )
         self._ending = 0.0
         self._hold = Hold(lambda value: self._control.send(value))
         self._control = Control(
@@ -76,24 +73,21 @@ class Worker:
             self.loop,
             want_sockets=self._want_tcp,
             give_up_seconds=options.upstream_timeout,
+            libraries=options.libraries,
+        )
+        self._serving = Serving(
+            self.loop, self.listeners, self._responder, self._channels, hold=self._hold, libraries=options.libraries
         )
         if not options.inherited:
-            self._serve()
+            self._serving.begin()
         say("INFO", f"podwire DNS: serving udp and tcp on {self.listeners.name}")
-
-    def _serve(self) -> None:
-        """Begin to read questions. After a hand-over they wait in the sockets until there is a table."""
-        self.loop.watch(self._udp.fileno(), self._on_udp)
-        self._tcp = StreamServer(self.loop, self.listeners.tcp, self._on_tcp, seconds=TCP_IDLE_SECONDS)
 
     def tick(self) -> float | None:
         """Do what is due; how long the loop may sleep."""
         now = time.monotonic()
         pauses = [self._control.ensure(now), self._channels.expire(now), self._hold.expire(now)]
         pauses.append(self._check_driver(now))
-        for server in (*self._servers, self._tcp):
-            if server is None:
-                continue
+        for server in (*self._servers, *self._serving.servers):
             server.expire(now)
             if server.streams:
                 pauses.append(SWEEP_SECONDS)
@@ -113,11 +107,10 @@ class Worker:
 
     def hand_over(self) -> None:
         """Stop reading, and end when nothing is in flight; the caller executes the program anew."""
-        if self._tcp is None or self._ending:
+        if not self._serving.serves or self._ending:
             return
         self.restart = True
-        self.loop.forget(self._udp.fileno())
-        self._tcp.pause()
+        self._serving.pause()
         self._ending = time.monotonic() + DRAIN_SECONDS
 
     def _check_driver(self, now: float) -> float | None:
@@ -133,20 +126,19 @@ class Worker:
         return STALE_SECONDS / 4
 
     def _load(self, table: Table) -> None:
-        if self._responder.load(table):
+        """A table to serve. Raises :class:`ValueError`, with everything as before."""
+        if self._responder.load(table, self._serving.prepare):
             self._channels.set_pools(self._responder.built.pools)
+            self._serving.settle()
         self._hold.watch(table.meta.watched, table.meta.domain)
-        self._run_background()
-        if self._tcp is None:
-            self._serve()
+        self._serving.run_background()
+        self._serving.begin()
+
+    def _want_tcp(self) -> None:
+        self._control.send({"want": "tcp"})
 
     def _adopt(self, sockets: list[socket.socket]) -> None:
         self._channels.adopt(sockets)
-
-    def _run_background(self) -> None:
-        waiting, self._responder.background = self._responder.background, []
-        for forward in waiting:
-            self._channels.ask(forward, lambda _: None, tcp=False)
 
     def _readiness(self) -> tuple[int, str]:
         return (200, "OK") if self._responder.table is not None else (503, "kubernetes")
@@ -155,98 +147,6 @@ class Worker:
         if "prometheus" not in self._responder.built.enabled:
             return 404, "the Corefile does not enable the plugin prometheus\n"
         return 200, format_samples(collect(self._responder, self._channels, self._control, time.monotonic()))
-
-    def _on_udp(self, _events: int) -> None:
-        """The inner loop: most replies are one look-up away (measured: ``docs/design/dns.md``)."""
-        receive, send = self._udp.recvfrom, self._udp.sendto
-        remembered, pick = self._responder.remembered, self._responder.pick
-        reply: Any
-        given = 0
-        started = time.monotonic()
-        for _ in range(BATCH):
-            try:
-                packet, peer = receive(LARGEST_QUERY)
-            except OSError:
-                break
-            kept = remembered.get(packet[2:])
-            if kept is None:
-                reply = self._reply_udp(packet, peer)
-            else:
-                kept.hits += 1
-                given += 1
-                rest = kept.rest
-                reply = packet[:2] + (rest if rest.__class__ is bytes else pick(rest))  # type: ignore[arg-type]
-            if reply is None or not peer[1]:
-                continue
-            try:
-                send(reply, peer)
-            except OSError:
-                continue
-        if given:
-            self._responder.metrics.batch(time.monotonic() - started, given)
-
-    def _reply_udp(self, packet: bytes, peer: Address) -> bytes | None:
-        reply = self._responder.reply(packet, Arrival(peer[0], peer[1], False, time.monotonic()))
-        if self._responder.background:
-            self._run_background()
-
-        def send(message: bytes) -> None:
-            try:
-                self._udp.sendto(message, peer)
-            except OSError as error:
-                say("WARNING", f"cannot reply to {peer[0]}: {error}")
-
-        if not isinstance(reply, Forward):
-            return None if reply is not None and self._holds(reply, send) else reply
-
-        def deliver(message: bytes | None) -> None:
-            if message is not None and not self._holds(message, send):
-                send(message)
-
-        self._channels.ask(reply, deliver, tcp=False)
-        return None
-
-    def _holds(self, message: bytes, send: Callable[[bytes], None]) -> bool:
-        """Whether the answer waits for the kernels (``hold.py``)."""
-        hold = self._hold
-        return hold.watching and hold.keep(message, lambda: send(message), time.monotonic())
-
-    def _want_tcp(self) -> None:
-        self._control.send({"want": "tcp"})
-
-    def _on_tcp(self, stream: Stream) -> None:
-        data = stream.received
-        while len(data) >= 2 and len(data) >= 2 + (data[0] << 8 | data[1]):
-            size = data[0] << 8 | data[1]
-            packet = bytes(data[2 : 2 + size])
-            del data[: 2 + size]
-            arrival = Arrival(stream.peer[0], stream.peer[1], True, time.monotonic())
-            reply = self._responder.reply(packet, arrival)
-            if self._responder.background:
-                self._run_background()
-            if reply is None:
-                stream.close()
-                return
-            stream.pending += 1
-            deliver = self._tcp_deliver(stream)
-            if isinstance(reply, bytes):
-                deliver(reply)
-            else:
-                self._channels.ask(reply, deliver, tcp=True)
-
-    def _tcp_deliver(self, stream: Stream) -> Callable[[bytes | None], None]:
-        def send(message: bytes) -> None:
-            stream.pending -= 1
-            stream.write(len(message).to_bytes(2, "big") + message)
-
-        def deliver(message: bytes | None) -> None:
-            if message is None:
-                stream.pending -= 1
-                stream.close()
-            elif not self._holds(message, send):
-                send(message)
-
-        return deliver
 
     def _http(self, path: str, status: Callable[[], tuple[int, str]]) -> Callable[[Stream], None]:
         def on_data(stream: Stream) -> None:
