@@ -73,24 +73,37 @@ class Server:
         self, driver: DnsDriver, facts: list[PlaneFact], changed: asyncio.Event, argv: tuple[str, ...]
     ) -> None:
         self.driver, self.facts, self.changed, self.argv = driver, facts, changed, argv
-        self.process: asyncio.subprocess.Process | None = None
+        self.processes: list[asyncio.subprocess.Process] = []
         self.host = "127.0.0.1"
         self.prefix: tuple[str, ...] = ()
         self.ports: dict[str, int] = {}
         self.lines: list[str] = []
 
+    @property
+    def process(self) -> asyncio.subprocess.Process | None:
+        """The first one."""
+        return self.processes[0] if self.processes else None
+
     async def spawn(self) -> None:
         listen = f"{self.host}:{self.ports.get('serving', 0)}"
         http = (word for name in ("--health", "--ready", "--metrics") for word in (name, "127.0.0.1:0"))
         extra = ("--listen", listen, *http, "--upstream-timeout", "0.8")
-        self.process = await asyncio.create_subprocess_exec(
-            *self.prefix, *self.argv, *extra, stdout=asyncio.subprocess.PIPE
-        )
+        self.processes[:1] = [
+            await asyncio.create_subprocess_exec(*self.prefix, *self.argv, *extra, stdout=asyncio.subprocess.PIPE)
+        ]
         for _ in range(4):
             line = await self.line()
             found = re.search(r"(/health|/ready|/metrics|serving).* \S+:(\d+)", line)
             assert found, line
             self.ports[found[1]] = int(found[2])
+
+    async def respawn(self, number: int) -> None:
+        """Another replica at the same port, or in place of one that is dead."""
+        extra = ("--listen", f"{self.host}:{self.ports['serving']}", "--number", str(number))
+        http = ("--health", "", "--ready", "", "--metrics", "")
+        self.processes[number : number + 1] = [
+            await asyncio.create_subprocess_exec(*self.argv, *extra, *http, stdout=asyncio.subprocess.PIPE)
+        ]
 
     async def line(self) -> str:
         assert self.process is not None and self.process.stdout is not None
@@ -143,7 +156,7 @@ async def run(*argv: str) -> str:
 
 @asynccontextmanager
 async def serving(
-    run_dir: Path, plan: ZonePlan | None, *prefix: str, listen: str = "127.0.0.1"
+    run_dir: Path, plan: ZonePlan | None, *prefix: str, listen: str = "127.0.0.1", replicas: int = 1
 ) -> AsyncIterator[Server]:
     facts: list[PlaneFact] = []
     changed = asyncio.Event()
@@ -154,7 +167,8 @@ async def serving(
         changed.set()
 
     driver = DnsDriver(report, run_dir=run_dir)
-    server = Server(driver, facts, changed, dns_argv(run_dir))
+    argv = dns_argv(run_dir)
+    server = Server(driver, facts, changed, (*argv, "--share", "1") if replicas > 1 else argv)
     server.prefix, server.host = prefix, listen
     async with asyncio.timeout(DEADLINE_SECONDS):
         try:
@@ -162,14 +176,17 @@ async def serving(
             if plan is not None:
                 await driver.apply(plan)
             await server.spawn()
+            for number in range(1, replicas):
+                await server.respawn(number)
             if plan is not None:
-                await server.fact(lambda f: f.ready)
+                await server.fact(lambda f: f.ready and driver.workers == replicas)
             yield server
         finally:
             await driver.close()
-            if server.process is not None and server.process.returncode is None:
-                server.process.terminate()
-                assert await server.process.wait() == 0
+            for process in server.processes:
+                if process.returncode is None:
+                    process.terminate()
+                    assert await process.wait() == 0
 
 
 class Upstream(asyncio.DatagramProtocol):

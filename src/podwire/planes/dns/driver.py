@@ -29,6 +29,7 @@ from podwire.base import PodwireError
 from podwire.plan import PlaneFact, Report, ZonePlan
 from podwire.plan.dnsconfig import Forward
 from podwire.planes.dns import frames
+from podwire.planes.dns.keeper import Keeper
 from podwire.planes.dns.learned import Learned
 
 PLANE, NAMES = "dns", "dns/names"
@@ -89,6 +90,7 @@ class DnsDriver:
         self._workers: dict[_Worker, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
+        self._keeper = Keeper(str(self._path))
         self._learned = Learned()
         self._store = run_dir / LEARNED_NAME
         self._waiting: list[tuple[int, _Worker, int]] = []
@@ -101,6 +103,7 @@ class DnsDriver:
         try:
             listener.bind(str(self._path))
             listener.listen(16)
+            self._keeper.start()
         except OSError as error:
             listener.close()
             raise PodwireError(f"cannot listen for DNS workers on {self._path}: {error}") from error
@@ -140,6 +143,7 @@ class DnsDriver:
         await asyncio.gather(*tasks, return_exceptions=True)
         for worker in list(self._workers):
             self._drop(worker)
+        self._keeper.close()
         if self._listener is not None:
             self._listener.close()
             self._listener = None

@@ -41,6 +41,7 @@ class Options:
             "--libraries": "",
             "--share": "",
             "--anywhere": "",
+            "--number": "0",
         }
         for name, value in zip(argv[::2], argv[1::2], strict=False):
             if name not in known:
@@ -56,6 +57,7 @@ class Options:
         self.libraries = known["--libraries"]
         self.share = bool(known["--share"])
         self.anywhere = bool(known["--anywhere"])
+        self.number = known["--number"]
 
 
 class Port:
@@ -144,14 +146,13 @@ class Listeners:
 
     def _http(self, name: str, text: str) -> socket.socket:
         taken = self._inherited.pop(name, [])
-        if taken:
-            return taken[0]
         host, port = _address(text)
-        sock = _bind(socket.SOCK_STREAM, (host, port), both=True)
+        sock = taken[0] if taken else _bind(socket.SOCK_STREAM, (host, port), both=True)
         if sock is None:
             sock = _bind(socket.SOCK_STREAM, (WILDCARDS[0], port))
             assert sock is not None, "IPv4 is there"
-        sock.listen(64)
+        if not taken:
+            sock.listen(64)
         say("INFO", f"podwire DNS: /{name} on {_text(sock)}")
         return sock
 
@@ -162,13 +163,17 @@ class Listeners:
         streams = [s for s in sockets if s.type == socket.SOCK_STREAM]
         return Port(place, (s for s in sockets if s.type == socket.SOCK_DGRAM), streams)
 
+    def descriptors(self) -> dict[str, list[int]]:
+        """Those of every socket, by name of its port."""
+        found = {_name(place): [s.fileno() for s in port.sockets] for place, port in self.ports.items()}
+        return found | {name: [sock.fileno()] for name, sock in self.http.items()}
+
     def inherit(self) -> str:
         """Let the next program have the sockets; the value of its ``--inherit``."""
-        found = {_name(place): port.sockets for place, port in self.ports.items()}
-        found |= {name: (sock,) for name, sock in self.http.items()}
-        for sock in (sock for sockets in found.values() for sock in sockets):
-            os.set_inheritable(sock.fileno(), True)
-        return json.dumps({name: [sock.fileno() for sock in sockets] for name, sockets in found.items()})
+        found = self.descriptors()
+        for fd in (fd for descriptors in found.values() for fd in descriptors):
+            os.set_inheritable(fd, True)
+        return json.dumps(found)
 
 
 def _name(place: Place) -> str:

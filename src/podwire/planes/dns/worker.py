@@ -11,7 +11,8 @@ Rules:
 5. SIGTERM: the server goes on for the lameduck time of the plugin health while a driver is there, then ends.
 6. SIGHUP: the server starts again in the same process without losing a question. It stops reading, ends what is in
    flight, and executes itself with its sockets open; questions wait in the socket until the new table is there.
-7. A driver that is silent or away for :data:`STALE_SECONDS` is noticed: answers of the zone carry EDE 3 from then on.
+7. SIGKILL: whoever keeps the listening sockets (``keeper.py``) gives them to the next worker; questions wait in them.
+8. A driver that is silent or away for :data:`STALE_SECONDS` is noticed: answers of the zone carry EDE 3 from then on.
 """
 
 import os
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from podwire.planes.dns.channels import Channels
 from podwire.planes.dns.control import Control
 from podwire.planes.dns.hold import Hold
+from podwire.planes.dns.keeper import Kept, identity_of
 from podwire.planes.dns.listeners import Listeners, Options
 from podwire.planes.dns.loop import Loop, Stream, StreamServer, say
 from podwire.planes.dns.machine import Responder
@@ -54,7 +56,14 @@ class Worker:
             hostname=socket.gethostname(),
             addresses=interface_addresses,
         )
+        self._kept = Kept(options.control, identity_of(options.number))
+        kept = self._kept.fetch()
+        if options.inherited:
+            for fd in (fd for descriptors in kept.values() for fd in descriptors):
+                os.close(fd)  # ours already
+        options.inherited = options.inherited or kept
         self.listeners = Listeners(options)
+        self._kept.keep(self.listeners.descriptors())
         status = {"health": lambda: (200, "OK"), "ready": self._readiness, "metrics": self._metrics}
         self._servers = tuple(
             StreamServer(self.loop, sock, self._http(f"/{name}", status[name]), seconds=HTTP_IDLE_SECONDS)
@@ -87,6 +96,7 @@ class Worker:
         now = time.monotonic()
         pauses = [self._control.ensure(now), self._channels.expire(now), self._hold.expire(now)]
         pauses.append(self._check_driver(now))
+        self._kept.ensure()
         for server in (*self._servers, *self._serving.servers):
             server.expire(now)
             if server.streams:
@@ -104,6 +114,10 @@ class Worker:
             say("INFO", f"plugin/health: Going into lameduck mode for {lameduck:g}s")
         self._ending = self._ending or time.monotonic() + lameduck
         self.restart = False
+
+    def end(self) -> None:
+        """Nobody has to keep our sockets."""
+        self._kept.end()
 
     def hand_over(self) -> None:
         """Stop reading, and end when nothing is in flight; the caller executes the program anew."""
@@ -130,6 +144,7 @@ class Worker:
         if self._responder.load(table, self._serving.prepare):
             self._channels.set_pools(self._responder.built.pools)
             self._serving.settle()
+            self._kept.keep(self.listeners.descriptors())
         self._hold.watch(table.meta.watched, table.meta.domain)
         self._serving.run_background()
         self._serving.begin()
@@ -191,6 +206,7 @@ def main(argv: list[str]) -> int:
         say("INFO", "podwire DNS: starting again with open sockets")
         inherited = worker.listeners.inherit()
         os.execv(sys.executable, [*_own_argv(), "--inherit", inherited])  # noqa: S606  (our own command line)
+    worker.end()
     say("INFO", "podwire DNS: stopped")
     return 0
 
