@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.kernel.nft_world import NODES, Probe, Seen, World, change_netns, in_loop, service
 
 from podwire.base import Cidr
-from podwire.plan import Fact, PlaneFact, ServiceCount, digest, node_netns
+from podwire.plan import EventFact, Fact, PlaneFact, ServiceCount, digest, node_netns
 from podwire.planes.nft import NftDriver, NftPlan
 from podwire.planes.nft.netns import run_in_netns
 
@@ -35,10 +35,14 @@ class Run:
 
     def __init__(self, world: World) -> None:
         self.facts: dict[str, Fact] = {}
+        self.events: asyncio.Queue[EventFact] = asyncio.Queue()
         self.reports = 0
         self.driver = NftDriver(self._note, cluster=world.cluster)
 
     def _note(self, key: str, fact: Fact) -> None:
+        if isinstance(fact, EventFact):
+            self.events.put_nowait(fact)
+            return
         self.facts[key] = fact
         self.reports += 1
 
@@ -225,6 +229,42 @@ async def test_deleted_tables_come_back_with_the_next_change(world: World) -> No
         nft(world.netns("node-a"), f"delete table {ip(world)} podwire-svc")
         await run.driver.apply(world.plan(web, more))
         assert counted(world, Probe("a3", "10.96.0.1", 80), Probe("a3", "10.96.0.2", 80)) == {"a1": 1, "a2": 1}
+
+
+@in_loop
+async def test_what_somebody_else_removes_heals_by_itself(world: World) -> None:
+    """P22: without a change of ours; the table that nobody touched stays as it is; the Node's Event says who it was."""
+    web = service("web", "10.96.0.1", world.endpoint("a1"), node_port=30080)
+    for command in (
+        "delete table {0} podwire-svc",
+        "flush table {0} podwire-svc",
+        "flush map {0} podwire-svc backends",
+    ):
+        async with running(world, world.plan(web)) as run:
+            netns, policy = world.netns("node-a"), ("list", "table", ip(world), "podwire-np")
+            handles = nft(netns, "-a", *policy)
+            nft(netns, "add table ip foreign")  # not ours: nothing is said
+            nft(netns, command.format(ip(world)))
+            async with asyncio.timeout(30):
+                said = await run.events.get()
+            assert (said.kind, said.name, said.reason) == ("Node", "node-a", "NetworkRulesRestored")
+            assert said.message.startswith("podwire-svc changed by nft (pid ")
+            assert counted(world, Probe("a3", "10.96.0.1", 80), Probe("host", NODES["node-a"], 30080)) == {"a1": 2}
+            assert nft(netns, "-a", *policy) == handles
+            assert run.events.empty() and run.fact("node-a").ready
+            nft(netns, "delete table ip foreign")
+
+
+@in_loop
+async def test_own_changes_are_not_taken_for_somebody_elses(world: World) -> None:
+    units = [service(f"s{n}", f"10.96.3.{n}", world.endpoint("a1")) for n in range(1, 40)]
+    async with running(world) as run:
+        for count in range(1, 40):
+            await run.driver.apply(world.plan(*units[:count]))
+        assert run.events.empty()
+        ((netns, agent),) = [(a.netns, a) for a in run.driver._agents.values() if a.netns == world.netns("node-a")]
+        assert agent.guard is not None and not agent.guard.disturbed
+        assert agent._find_changed(agent.guard, run.driver._tables["node-a"]) == (), netns
 
 
 @in_loop

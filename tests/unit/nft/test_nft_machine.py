@@ -16,7 +16,7 @@ ALLOW, DENY = "0x90000001", "0xa0000002"
 
 
 def tables(services: Any = None, policy: Any = None, rules: str = "rules") -> t.NodeTables:
-    return t.NodeTables("node", rules, services or {}, policy or {})
+    return t.NodeTables("node", {"services": rules, "policy": rules}, services or {}, policy or {})
 
 
 def run_all(kernel: FakeKernel, machine: Machine, wanted: t.NodeTables) -> int:

@@ -5,12 +5,13 @@ Rules:
 1. All methods block; the driver calls them from worker threads, one at a time a node (the agent's lock).
 2. State changes with each transaction, so a cancelled apply loses nothing: the next one goes on from what is true.
 3. A refused transaction is halved until the refused unit stands alone; that unit keeps its old elements.
-4. Refused while our tables are gone means somebody deleted them: everything is loaded anew, once (P22).
+4. What somebody else did to a table of ours is repaired when the guard tells of it, and when a transaction is refused:
+   that table is loaded anew, once; the others stay in force (P22).
 5. A namespace made anew under the same name is a new node.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,13 +19,21 @@ import msgspec
 
 from podwire.base import PodwireError
 from podwire.planes.nft.conntrack import delete_stale_flows
-from podwire.planes.nft.machine import Machine, Table, Transaction, format_close
+from podwire.planes.nft.guard import Guard
+from podwire.planes.nft.machine import Machine, Transaction, format_close
 from podwire.planes.nft.netns import identify_netns, run_in_netns
 from podwire.planes.nft.nftlib import Session
-from podwire.planes.nft.tables import NP, SVC, Family, NodeTables, UdpFlows
+from podwire.planes.nft.tables import FAMILIES, NP, SVC, TABLES, Family, NodeTables, Table, UdpFlows
 
 _ICMP_SYSCTLS = ("/proc/sys/net/ipv4/icmp_ratelimit", "/proc/sys/net/ipv6/icmp/ratelimit")
 """Port unreachable is rate-limited per peer: the seventh quick UDP refusal would look like a drop."""
+
+
+_PROBES: Mapping[Table, str] = {
+    "services": f"list chain {{}} {SVC} dispatch",
+    "policy": f"list chain {{}} {NP} forward",
+}
+"""Commands that fail when a table is gone. Run apart: nft 1.0.6 reads one table only when two are listed in one go."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -37,7 +46,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _Wiped(Exception):
-    """Our tables are not there any more."""
+    """These tables of ours are not there any more."""
+
+    def __init__(self, lost: tuple[Table, ...]) -> None:
+        super().__init__()
+        self.lost = lost
 
 
 class NodeAgent:
@@ -52,6 +65,8 @@ class NodeAgent:
         self._session: Session | None = None
         self._identity: tuple[int, int] | None = None
         self._rejected: dict[tuple[Table, str], tuple[object, str]] = {}
+        self.guard: Guard | None = None
+        """Belongs to whoever listens on it: never closed here. None where it cannot be had."""
 
     @property
     def is_attached(self) -> bool:
@@ -75,6 +90,40 @@ class NodeAgent:
                 self._machine.reset()  # what the kernel holds is unknown: the next attempt loads everything
                 raise
 
+    def repair(self, tables: NodeTables) -> tuple[Outcome, str] | None:
+        """Load anew what somebody else changed, and who that was; None when nothing of ours was touched.
+
+        Raises as :meth:`sync`.
+        """
+        with self._lock:
+            guard = self.guard
+            if guard is None or not self.is_attached:
+                return None
+            guard.listen(own=0)
+            if not guard.disturbed:
+                return None
+            guard.disturbed = False
+            lost = self._find_changed(guard, tables)
+            if not lost:
+                return None
+            self._lose(lost)
+            words = " and ".join(TABLES[table] for table in lost)
+            return self._sync_attached(tables), f"{words} changed by {guard.by or 'somebody'}"
+
+    def _find_changed(self, guard: Guard, tables: NodeTables) -> tuple[Table, ...]:
+        def is_whole(table: Table) -> bool:
+            return all(guard.is_whole(f, TABLES[table], self._machine.expect(table, f)) for f in tables.families)
+
+        try:
+            return tuple(table for table in TABLES if not is_whole(table))
+        except OSError:
+            return tuple(TABLES)
+
+    def _lose(self, lost: Iterable[Table]) -> None:
+        lost = tuple(lost)
+        self._machine.reset(lost)
+        self._rejected = {key: value for key, value in self._rejected.items() if key[0] not in lost}
+
     def close(self, *, leave: bool = False) -> None:
         """Remove our tables, when the namespace still exists; or ``leave`` them in force."""
         with self._lock:
@@ -90,22 +139,21 @@ class NodeAgent:
         if identity != self._identity or self._session is None:
             self._detach()
             self._session, self._identity = self._open_session(self.netns), identity
-            run_in_netns(self.netns, _raise_icmp_limit)
+            self.guard = run_in_netns(self.netns, _prepare)
         return True
 
     def _detach(self) -> None:
         if self._session is not None:
             self._session.close()
-        self._session, self._identity = None, None
+        self._session, self._identity, self.guard = None, None, None
         self._machine.reset()
         self._rejected = {}
 
     def _sync_attached(self, tables: NodeTables) -> Outcome:
         try:
             return self._advance(self._without_known_rejects(tables), tables)
-        except _Wiped:
-            self._machine.reset()
-            self._rejected = {}
+        except _Wiped as wiped:
+            self._lose(wiped.lost)
         try:
             return self._advance(tables, tables)
         except _Wiped as error:
@@ -139,15 +187,14 @@ class NodeAgent:
         return Outcome(changed=bool(steps.transactions), rejected=rejected, message=message)
 
     def _run(self, transaction: Transaction, asked: NodeTables) -> None:
-        assert self._session is not None
-        words = self._session.run(transaction.format())
+        words = self._send(transaction)
         if not words:
             return
         if not transaction.changes:
             self._machine.reset()
             raise PodwireError(f"{self.netns}: the kernel refuses the rules: {words}")
-        if not transaction.preamble and any(self._session.run(probe) for probe in _probes(asked.families)):
-            raise _Wiped
+        if not transaction.preamble and (lost := self._find_lost(asked.families)):
+            raise _Wiped(lost)
         if transaction.preamble or len(transaction.units) > 1:
             for half in transaction.split():
                 self._run(half, asked)
@@ -155,6 +202,28 @@ class NodeAgent:
         self._machine.refuse(transaction)
         (key,) = transaction.units
         self._rejected[key] = ((asked.services if key[0] == "services" else asked.policy).get(key[1]), words)
+
+    def _send(self, transaction: Transaction) -> str:
+        """Run one transaction; the guard hears it, and learns the rules it made."""
+        assert self._session is not None
+        guard = self.guard
+        if guard is not None:
+            guard.listen(own=0)
+        words = self._session.run(transaction.format())
+        if guard is not None and not words:
+            guard.listen(own=1)
+            if transaction.preamble:
+                for family in FAMILIES:
+                    for table in TABLES.values():
+                        guard.note_rules(family, table)
+        return words
+
+    def _find_lost(self, families: Iterable[Family]) -> tuple[Table, ...]:
+        assert self._session is not None
+        session = self._session
+        return tuple(
+            table for table, probe in _PROBES.items() if any(session.run(probe.format(f.nft)) for f in families)
+        )
 
     def _forget_flows(self, flows: tuple[UdpFlows, ...], tables: NodeTables) -> str:
         """P16. A kernel without ctnetlink keeps stale UDP flows until they time out; that is worth a word only."""
@@ -167,14 +236,12 @@ class NodeAgent:
         return ""
 
 
-def _probes(families: Iterable[Family]) -> Iterator[str]:
-    """Commands that fail when a table is gone. Apart: nft 1.0.6 reads one table only when two are listed in one go."""
-    for family in families:
-        yield f"list chain {family.nft} {SVC} dispatch"
-        yield f"list chain {family.nft} {NP} forward"
-
-
-def _raise_icmp_limit() -> None:
+def _prepare() -> Guard | None:
+    """What is done once inside a namespace."""
     for path in _ICMP_SYSCTLS:
         with suppress(OSError):  # read-only /proc in a container: refusals of UDP stay rate-limited
             Path(path).write_text("0")
+    try:
+        return Guard()
+    except OSError:
+        return None  # a kernel without notifications: what somebody else removes comes back with the next change

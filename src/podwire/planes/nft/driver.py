@@ -7,9 +7,12 @@ Rules:
 3. A fact ``nft/<node>`` says what is in force there: digests by pod uid and by Service port key. It is reported only
    when it differs from the last one, and never before the kernel has confirmed.
 4. What the kernel refuses is reported with its words; everything else goes on.
+5. What somebody else changes is loaded anew (P22), at most once in :data:`REPAIR_EVERY_SECONDS`, and said in an Event
+   on the Node.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -17,6 +20,7 @@ from typing import Literal
 from podwire.base import PodwireError
 from podwire.plan import (
     NAMES_UNIT,
+    EventFact,
     PlaneFact,
     PolicyPlan,
     PolicyPod,
@@ -29,6 +33,7 @@ from podwire.plan import (
 from podwire.planes.nft.agent import NodeAgent, Outcome
 from podwire.planes.nft.counters import ServiceCounters
 from podwire.planes.nft.cut import Judge, is_stricter_possible, relabel_flows
+from podwire.planes.nft.guard import Guard
 from podwire.planes.nft.nftlib import Session, load_library, open_session
 from podwire.planes.nft.render import Renderer
 from podwire.planes.nft.tables import NftPlan, NodeTables
@@ -36,7 +41,10 @@ from podwire.planes.nft.watch import Watch
 
 _RETRY_FIRST_SECONDS = 0.01
 _RETRY_LAST_SECONDS = 0.5
+REPAIR_EVERY_SECONDS = 1.0
 
+
+COMPONENT = "podwire-nft"
 
 Mode = Literal["cut", "keep"]
 
@@ -62,6 +70,8 @@ class NftDriver:
         self._plan: NftPlan | None = None
         self._counters: dict[str, ServiceCounters] = {}
         self._reading = asyncio.Lock()
+        self._guards: dict[str, Guard] = {}
+        self._repairs: dict[str, asyncio.Task[None]] = {}
         self._watch = Watch(
             report, cluster=cluster, run_dir=run_dir, facts=lambda: self._reported, count=self._count_all
         )
@@ -147,6 +157,7 @@ class NftDriver:
             self._put(name, PlaneFact(ready=False, message=str(error)))
             raise
         self._tell(name, outcome, applied)
+        self._listen(name)
         if outcome.absent and name not in self._retries:
             self._retries[name] = asyncio.create_task(self._retry(name), name=f"nft-retry-{name}")
 
@@ -162,6 +173,7 @@ class NftDriver:
                         return
                     outcome = await asyncio.to_thread(self._agents[name].sync, self._tables[name])
                     self._tell(name, outcome, self._digests.known)
+                    self._listen(name)
                     await self._watch.open_ears()
                 if not outcome.absent:
                     return
@@ -169,6 +181,51 @@ class NftDriver:
             self._put(name, PlaneFact(ready=False, message=str(error)))
         finally:
             self._retries.pop(name, None)
+
+    def _listen(self, name: str) -> None:
+        """Hear of what others do to the node's nftables."""
+        guard, known = self._agents[name].guard, self._guards.get(name)
+        if guard is not known:
+            self._forget_guard(name)
+            if guard is not None:
+                self._guards[name] = guard
+                asyncio.get_running_loop().add_reader(guard, self._disturbed, name)
+        if guard is not None and guard.disturbed:
+            self._disturbed(name)
+
+    def _forget_guard(self, name: str) -> None:
+        guard = self._guards.pop(name, None)
+        if guard is not None:
+            asyncio.get_running_loop().remove_reader(guard)
+            guard.close()
+
+    def _disturbed(self, name: str) -> None:
+        if name not in self._repairs:
+            asyncio.get_running_loop().remove_reader(self._guards[name])
+            self._repairs[name] = asyncio.create_task(self._repair(name), name=f"nft-repair-{name}")
+
+    async def _repair(self, name: str) -> None:
+        """Repair, then rest: two who fight over a table do not fill the machine."""
+        rest = 0.0
+        try:
+            async with self._turn:
+                agent, tables = self._agents.get(name), self._tables.get(name)
+                done = await asyncio.to_thread(agent.repair, tables) if agent and tables else None
+                if done is not None:
+                    outcome, words = done
+                    rest = REPAIR_EVERY_SECONDS
+                    self._tell(name, outcome, self._digests.known)
+                    self._say(name, f"{words}: loaded anew")
+        except PodwireError as error:
+            self._put(name, PlaneFact(ready=False, message=str(error)))
+        await asyncio.sleep(rest)
+        del self._repairs[name]
+        if name in self._guards:
+            asyncio.get_running_loop().add_reader(self._guards[name], self._disturbed, name)
+
+    def _say(self, name: str, words: str) -> None:
+        event = EventFact("Node", "", name, name, "Warning", "NetworkRulesRestored", words, COMPONENT, time.time())
+        self._report(event.uid, event)
 
     def _tell(self, name: str, outcome: Outcome, applied: Mapping[str, str]) -> None:
         if outcome.absent:
@@ -189,6 +246,10 @@ class NftDriver:
             retry = self._retries.pop(name, None)
             if retry is not None:
                 retry.cancel()
+            repair = self._repairs.pop(name, None)
+            if repair is not None:
+                repair.cancel()
+            self._forget_guard(name)
             agent = self._agents.pop(name)
             self._counters.pop(name, None)
             self._reported.pop(name, None)

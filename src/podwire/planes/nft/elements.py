@@ -1,4 +1,5 @@
-"""Reading the counters of a map's or set's elements, by netlink: no text, and without libnftables' lock.
+"""Reading what tables hold, by netlink: no text, and without libnftables' lock. Counters of elements, how many elements
+there are, the handles of rules.
 
 Rules:
 
@@ -29,6 +30,8 @@ from podwire.planes.nft.wire import (
 )
 
 _GET_ELEMENTS = 10 << 8 | 13  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETSETELEM
+_GET_RULES = 10 << 8 | 7
+_RULE_TABLE, _RULE_HANDLE = 1, 3
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _ELEMENT_KEY, _ELEMENT_EXPRESSION = 1, 7
 _EXPRESSION_DATA = 2
@@ -51,17 +54,62 @@ def read_counts(connection: socket.socket, name: str) -> dict[bytes, Count]:
     ``connection`` is a netfilter netlink socket of the namespace. Raises :class:`OSError`; when the table is not there
     with ENOENT.
     """
-    family, table, bare = name.split(" ")
-    body = make_attribute(_LIST_TABLE, table.encode() + b"\0") + make_attribute(_LIST_SET, bare.encode() + b"\0")
-    message = make_message(
-        _GET_ELEMENTS, REQUEST | DUMP, body, family=socket.AF_INET if family == "ip" else socket.AF_INET6
-    )
+    body, family = _named(name)
+    message = make_message(_GET_ELEMENTS, REQUEST | DUMP, body, family=family)
     found: dict[bytes, Count] = {}
     for _ in range(_ATTEMPTS):
         found = {}
         if _dump(connection, message, found):
             break
     return found
+
+
+def count_elements(connection: socket.socket, name: str) -> int:
+    """How many elements a map or set holds; 0 when it is not there. Raises :class:`OSError`."""
+    try:
+        return sum(
+            sum(1 for _ in split_attributes(elements))
+            for body in _ask(connection, _GET_ELEMENTS, *_named(name))
+            for kind, elements in split_attributes(body[4:])
+            if kind == _LIST_ELEMENTS
+        )
+    except FileNotFoundError:
+        return 0
+
+
+def read_rule_handles(connection: socket.socket, family: str, table: str) -> frozenset[int]:
+    """The handles of all rules of a table; none when it is not there. Raises :class:`OSError`."""
+    body = make_attribute(_RULE_TABLE, table.encode() + b"\0")
+    try:
+        found = [dict(split_attributes(one[4:])) for one in _ask(connection, _GET_RULES, body, _numbers(family))]
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(
+        int.from_bytes(one[_RULE_HANDLE], "big") for one in found if one[_RULE_TABLE].rstrip(b"\0") == table.encode()
+    )
+
+
+def _ask(connection: socket.socket, kind: int, body: bytes, family: int) -> Iterator[bytes]:
+    """The bodies of a dump."""
+    connection.send(make_message(kind, REQUEST | DUMP, body, family=family))
+    while True:
+        for kind_seen, answer in split_messages(connection.recv(1 << 17)):
+            if kind_seen == DONE:
+                return
+            if kind_seen == ERROR:
+                raise OSError(-struct.unpack_from("=i", answer)[0], "the kernel refused to list")
+            yield answer
+
+
+def _named(name: str) -> tuple[bytes, int]:
+    """The attributes that name a map or set, and its family."""
+    family, table, bare = name.split(" ")
+    body = make_attribute(_LIST_TABLE, table.encode() + b"\0") + make_attribute(_LIST_SET, bare.encode() + b"\0")
+    return body, _numbers(family)
+
+
+def _numbers(family: str) -> int:
+    return socket.AF_INET if family == "ip" else socket.AF_INET6
 
 
 def _dump(connection: socket.socket, message: bytes, found: dict[bytes, Count]) -> bool:

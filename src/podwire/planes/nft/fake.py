@@ -41,9 +41,12 @@ class FakeKernel:
 
     def run(self, transaction: Transaction) -> None:
         """All of it or nothing. Raises :class:`Refused`."""
-        if transaction.preamble.startswith("add table"):
-            self.maps = {}
-        maps = {name: dict(elements) for name, elements in self.maps.items()}
+        gone = tuple(
+            f"{line.removeprefix('delete table ')} "
+            for line in transaction.preamble.splitlines()
+            if line.startswith("delete table ")
+        )
+        maps = {name: dict(elements) for name, elements in self.maps.items() if not name.startswith(gone)}
         for change in transaction.changes:
             if change.flush:
                 maps[change.map] = {}

@@ -14,17 +14,16 @@ Limits: above about 4 MB of netlink a transaction fails (``docs/design/services.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
 
 import msgspec
 
 from podwire.planes.nft import tables as t
 from podwire.planes.nft.rules import format_class, format_ready_classes, ready_classes
+from podwire.planes.nft.tables import Table
 
 LIMIT = 5_000
 """Elements in a transaction."""
 
-Table = Literal["services", "policy"]
 Edit = tuple[str, str | None, str | None]
 """Key, value in force (None: absent), value wanted (None: absent)."""
 
@@ -133,6 +132,15 @@ class Ledger:
             if edits:
                 yield Change(self.table, name, map_name, tuple(edits))
 
+    def count(self) -> dict[str, int]:
+        """How many elements each map has by all units; also of those that had any before."""
+        counts = {name: len(claims) for name, claims in self._claims.items()}
+        for unit in self.units.values():
+            for name, elements in unit.elements.items():
+                if name not in t.SHARED:
+                    counts[name] = counts.get(name, 0) + len(elements)
+        return counts
+
     def _share(self, unit: str, map_name: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[Edit]:
         claims = self._claims.setdefault(map_name, {})
         edits: list[Edit] = []
@@ -181,29 +189,35 @@ class Machine:
 
     def __init__(self) -> None:
         """A node without our tables."""
-        self.rules = ""
+        self.rules: dict[t.Table, str] = {}
         self._ledgers: dict[Table, Ledger] = {}
         self._classes: set[t.BackendClass] = set()
         self._before: dict[tuple[Table, str], t.Unit | None] = {}
         self._seen: dict[Table, Mapping[str, t.Unit]] = {}
         self.reset()
 
-    def reset(self) -> None:
-        """The kernel holds nothing of ours any more."""
-        self.rules = ""
-        self._ledgers = {"services": Ledger("services"), "policy": Ledger("policy")}
-        self._classes = set()
+    def reset(self, tables: Iterable[Table] = t.TABLES) -> None:
+        """The kernel holds nothing of these tables any more."""
+        for table in tables:
+            self.rules.pop(table, None)
+            self._ledgers[table] = Ledger(table)
+            self._seen.pop(table, None)
+            if table == "services":
+                self._classes = set()
         self._before = {}
-        self._seen = {}
 
     def advance(self, tables: t.NodeTables) -> Steps:
         """The transactions that lead from the tables in force to ``tables``; none when they are equal."""
         preamble = ""
-        if self.rules != tables.rules:
-            self.reset()
-            self.rules = tables.rules
-            self._classes = set().union(*map(ready_classes, tables.families))
-            preamble = format_close() + tables.rules + "".join(map(format_ready_classes, tables.families))
+        for table, rules in tables.rules.items():
+            if self.rules.get(table) == rules:
+                continue
+            self.reset((table,))
+            self.rules[table] = rules
+            preamble += format_close((table,)) + rules
+            if table == "services":
+                self._classes = set().union(*map(ready_classes, tables.families))
+                preamble += "".join(map(format_ready_classes, tables.families))
         self._before = {}
         policy = sorted(_ranked(self._put_all("policy", tables.policy, tables.policy_delta)), key=lambda pair: pair[0])
         services = list(self._put_all("services", tables.services, tables.services_delta))
@@ -223,6 +237,13 @@ class Machine:
         for table, unit in transaction.units:
             for _ in self._ledgers[table].put(unit, self._before.get((table, unit))):
                 pass
+
+    def expect(self, table: Table, family: t.Family) -> dict[str, int]:
+        """How many elements each map of a table holds, of those we put there."""
+        counts = {name: n for name, n in self._ledgers[table].count().items() if name.startswith(f"{family.nft} ")}
+        if table == "services":
+            counts[family.classes] = sum(c.family == family.nft for c in self._classes) + 2
+        return counts
 
     def in_force(self, table: Table, unit: str) -> t.Unit | None:
         """The unit the kernel holds now."""
@@ -255,9 +276,9 @@ class Machine:
         return "".join(format_class(c) for c in new)
 
 
-def format_close() -> str:
-    """Commands that remove everything of ours, whatever of it is there."""
-    names = [f"{family.nft} {table}" for family in t.FAMILIES for table in (t.SVC, t.NP)]
+def format_close(tables: Iterable[Table] = t.TABLES) -> str:
+    """Commands that remove tables of ours in every family, whatever of it is there."""
+    names = [f"{family.nft} {t.TABLES[table]}" for table in tables for family in t.FAMILIES]
     return "".join(f"add table {name}\ndelete table {name}\n" for name in names)
 
 

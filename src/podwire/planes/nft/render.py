@@ -10,7 +10,7 @@ from podwire.base import Cidr
 from podwire.plan import PolicyPlan, ServiceNode, ServicePlan
 from podwire.planes.nft.render_policy import PolicyRenderer
 from podwire.planes.nft.render_services import ServiceRenderer
-from podwire.planes.nft.rules import format_rules
+from podwire.planes.nft.rules import format_policy, format_services
 from podwire.planes.nft.tables import FAMILIES, IP, Family, NftPlan, NodeTables
 
 _NOWHERE = {4: "255.255.255.255", 6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}
@@ -41,7 +41,10 @@ class Renderer:
         return {
             name: NodeTables(
                 node=name,
-                rules="".join(_rules(family, plan.services, node) for family in families),
+                rules={
+                    "services": "".join(_services_rules(family, plan.services, node) for family in families),
+                    "policy": "".join(map(format_policy, families)),
+                },
                 services=services[name][0],
                 policy=policy[name][0],
                 services_delta=services[name][1],
@@ -67,9 +70,9 @@ def render_node(services: ServicePlan, policy: PolicyPlan, node: str) -> NodeTab
     return Renderer().render(NftPlan(services, policy))[node]
 
 
-def _rules(family: Family, plan: ServicePlan, node: ServiceNode) -> str:
+def _services_rules(family: Family, plan: ServicePlan, node: ServiceNode) -> str:
     own = next(filter(family.has, node.addresses), "")
-    return format_rules(
+    return format_services(
         family, snat=own, pods=_blocks(family, plan.cluster_cidrs), services=_blocks(family, plan.service_cidrs)
     )
 

@@ -16,6 +16,8 @@ Layout and packet paths: ``docs/design/services.md``, ``docs/design/policy.md``;
 ``reject`` works in nat chains: ``docs/lab/2026-11-24-nft-mark-layout.md``.
 """
 
+from collections.abc import Mapping
+
 from podwire.planes.nft.tables import SVC, BackendClass, Family
 
 READY_COUNTS = 64
@@ -273,25 +275,31 @@ _FREE = {
 """Without neighbour discovery there is no IPv6, as there is no IPv4 without ARP: never a matter of policy."""
 
 
-def format_rules(family: Family, *, snat: str, pods: str, services: str) -> str:
-    """The rule text of one family on one node.
+def format_services(family: Family, *, snat: str, pods: str, services: str) -> str:
+    """The rule text of one family's Service table on one node.
 
     ``snat`` is the node's address, or empty while it has none: then masquerade chooses, which is wrong only for
     hairpins. ``pods`` and ``services`` are nft expressions for the cluster's blocks (``10.0.0.0/8`` or ``{ ... }``).
     """
+    own = {"$SNAT": f"snat to {snat}" if snat else "masquerade", "$PODS": pods, "$SERVICES": services}
+    return _fill(_SERVICES, family, own)
+
+
+def format_policy(family: Family) -> str:
+    """The rule text of one family's policy table: the same on every node."""
     look_out = _LOOK.replace("$WAY", "out").replace("$SUBJECT", "saddr").replace("$PEER", "daddr")
     look_in = _LOOK.replace("$WAY", "in").replace("$SUBJECT", "daddr").replace("$PEER", "saddr")
-    text = _SERVICES + _POLICY_HEAD + look_out + look_in + _POLICY_TAIL
-    words = {
-        "$SNAT": f"snat to {snat}" if snat else "masquerade",
-        "$PODS": pods,
-        "$SERVICES": services,
+    return _fill(_POLICY_HEAD + look_out + look_in + _POLICY_TAIL, family, {})
+
+
+def _fill(text: str, family: Family, words: Mapping[str, str]) -> str:
+    of_family = {
         "$IP": family.nft,
         "$ADDR": f"ipv{family.number}_addr",
         "$CLIENT": "ipv4_addr" if family.number == 4 else "mark",
         "$FREE": _FREE[family.number],
     }
-    for name, word in words.items():
+    for name, word in {**words, **of_family}.items():
         text = text.replace(name, word)
     return text
 

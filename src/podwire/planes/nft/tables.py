@@ -14,6 +14,7 @@ The layout and the meaning of every map: ``docs/design/services.md`` and ``docs/
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -172,12 +173,17 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     units: tuple[str, ...]
 
 
+Table = Literal["services", "policy"]
+TABLES: Mapping[Table, str] = {"services": SVC, "policy": NP}
+"""Our two tables of each family, and how nft names them."""
+
+
 class NodeTables(msgspec.Struct, frozen=True, gc=False):
     """Everything of one node. ``rules`` is the constant rule text, of ``families`` only: another text means loading
-    everything anew."""
+    that table anew."""
 
     node: str
-    rules: str
+    rules: Mapping[Table, str]
     services: Mapping[str, Unit]
     policy: Mapping[str, Unit]
     addresses: tuple[str, ...] = ()
