@@ -20,6 +20,7 @@ from podwire.testing.promise import Case, make_cases
 pytestmark = pytest.mark.kernel
 DEADLINE_SECONDS = 30
 TRANSLATED = "*"
+BATCH = 400
 Json = dict[str, Any]
 Key = tuple[str, str, str, str, frozenset[str]]
 """Source address (or TRANSLATED), destination address, protocol, direction, policies and fields."""
@@ -59,14 +60,23 @@ def agrees(wanted: Key, seen: Key) -> bool:
     return wanted == seen or (wanted[0] == TRANSLATED and wanted[1:] == seen[1:])
 
 
+async def send_and_read(cluster: EmbeddedCluster, probes: list[Probe]) -> tuple[dict[Probe, Observation], set[Key]]:
+    """In batches: the log keeps the newest records only, and every SYN is repeated."""
+    observed: dict[Probe, Observation] = {}
+    seen: set[Key] = set()
+    for at in range(0, len(probes), BATCH):
+        observed |= await send_probes(probes[at : at + BATCH])
+        records = await ask(cluster.home.run, denied=True, follow=False)
+        seen |= {key_of(r) for r in records if r["verdict"] == "denied"}
+    return observed, seen
+
+
 async def send_and_compare(cluster: EmbeddedCluster) -> int:
     assert cluster.state is not None
     world = World(cluster.state.snapshot, cluster.state.plans)
     cases = list(make_cases(cluster.state))
     predicted = {case.probe: list(denials(world, case)) for case in cases}
-    observed = await send_probes(list(predicted))
-    records = [r for r in await ask(cluster.home.run, denied=True, follow=False) if r["verdict"] == "denied"]
-    seen = {key_of(r) for r in records}
+    observed, seen = await send_and_read(cluster, list(predicted))
     possible = {key for keys in predicted.values() for key in keys if key is not None}
     invented = [key for key in seen if not any(agrees(wanted, key) for wanted in possible)]
     assert not invented, invented[:5]

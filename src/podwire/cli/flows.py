@@ -86,5 +86,6 @@ def _end(value: Json, *, port: bool = True) -> str:
 
 
 def format_count(value: Json) -> str:
-    """One line: packets, verdict, direction, rule."""
-    return f"{value['packets']:>8} {value['verdict']:<8} {value['direction']:<7} {value['rule'] or '(no policy)'}"
+    """One line: packets, verdict, direction, node, rule."""
+    rule = value["rule"] or "(no rule)"
+    return f"{value['packets']:>8} {value['verdict']:<8} {value['direction']:<7} {value['node']} {rule}"

@@ -77,6 +77,7 @@ async def drive_packets(
         sync=sync,
         count=nft.count_services,
     )
+    health.add_metrics(nft.metrics)
     stack.push_async_callback(health.close)
     slots = (
         Slot("nodes", lambda plans: plans.nodes, runtime),

@@ -7,7 +7,8 @@ import msgspec
 
 from podwire.base import FieldPath, Origin, Ref
 from podwire.plan import Decision, Matched, PolicyPlan, PolicyPod, ServiceNode, ServicePlan
-from podwire.planes.nft.flows import EVENT_EVERY_SECONDS, KEPT, FlowLog
+from podwire.planes.nft.flows import EVENT_EVERY_SECONDS, KEPT, FlowLog, format_counts
+from podwire.planes.nft.hits import HitCounts
 from podwire.planes.nft.nflog import LoggedPacket, NewConnection, parse_log, parse_new_connections
 from podwire.planes.nft.tables import NftPlan
 from podwire.planes.nft.wire import Tuple, make_attribute, make_message, parse_packet
@@ -103,7 +104,39 @@ def test_a_denial_names_pods_and_policy_and_is_told_once_a_minute() -> None:
     assert event.message == "ingress from t/x (10.244.0.2) on 80/TCP denied: isolated by t/p; no rule allows it"
     assert log.deny("a", denied_packet(), 101.0)[1] is None
     assert log.deny("a", denied_packet(), 101.0 + EVENT_EVERY_SECONDS)[1] is not None
-    assert [(c.verdict, c.rule, c.packets) for c in log.counts()] == [("denied", record.rules[0], 3)]
+
+
+def test_an_audited_packet_is_told_as_such() -> None:
+    log = FlowLog()
+    log.load(plan_of())
+    record, event = log.deny("a", msgspec.structs.replace(denied_packet(), audited=True), 100.0)
+    assert record.verdict == "audited" and event is not None
+    assert (event.type, event.reason) == ("Normal", "NetworkPolicyAudited")
+    assert "would be denied: isolated by t/p" in event.message
+
+
+def test_the_mark_tells_denied_from_audited() -> None:
+    payload = packet_of("10.244.0.2", "10.244.1.2", (4000, 80))
+    words = (0xA000000C, 0xC000000C)
+    found = [next(parse_log(logged_message(b"podwire-np in", word, payload))) for word in words]
+    assert [(logged.number, logged.audited) for logged in found] == [(DENY, False), (DENY, True)]
+
+
+def test_counters_are_the_kernels_by_rule_and_go_on_when_tables_are_loaded_anew() -> None:
+    log, counts = FlowLog(), HitCounts()
+    log.load(plan_of())
+    counts.take("a", {0xA000000C: 5, 0x9000000B: 7})
+    counts.take("b", {0xC000000C: 1})
+    counts.take("a", {0xA000000C: 2})
+    found = {(c.node, c.verdict, c.rule): c.packets for c in log.counts(counts.by_node())}
+    assert found == {
+        ("a", "denied", "NetworkPolicy t/p spec.podSelector"): 7,
+        ("a", "allowed", "NetworkPolicy t/p spec.ingress[0]"): 7,
+        ("b", "audited", "NetworkPolicy t/p spec.podSelector"): 1,
+    }
+    text = format_counts(c for c in log.counts(counts.by_node()) if c.node == "b")
+    labels = 'verdict="audited",direction="ingress",rule="NetworkPolicy t/p spec.podSelector"'
+    assert f"podwire_policy_packets_total{{{labels}}} 1" in text
 
 
 def test_late_messages_resolve_after_the_decision_is_gone() -> None:

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podwire.base import Cidr, Origin, Ref
@@ -86,6 +86,7 @@ def expected(plan: PolicyPlan, node: str, source: str, destination: str, protoco
     return "allow"
 
 
+@settings(deadline=None)
 @given(st.lists(PLANS, min_size=1, max_size=3))
 def test_elements_mean_what_is_decided(history: list[PolicyPlan]) -> None:
     """After any history of plans, on every node, for every pair and port."""

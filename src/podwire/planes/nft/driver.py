@@ -12,6 +12,7 @@ Rules:
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,12 +34,14 @@ from podwire.plan import (
 from podwire.planes.nft.agent import NodeAgent, Outcome
 from podwire.planes.nft.counters import ServiceCounters
 from podwire.planes.nft.cut import Judge, is_stricter_possible, relabel_flows
+from podwire.planes.nft.flows import format_counts
 from podwire.planes.nft.guard import Guard
 from podwire.planes.nft.nftlib import Session, load_library, open_session
 from podwire.planes.nft.render import Renderer
 from podwire.planes.nft.tables import NftPlan, NodeTables
 from podwire.planes.nft.watch import Watch
 
+_log = logging.getLogger(__name__)
 _RETRY_FIRST_SECONDS = 0.01
 _RETRY_LAST_SECONDS = 0.5
 REPAIR_EVERY_SECONDS = 1.0
@@ -132,6 +135,15 @@ class NftDriver:
 
     async def _count_all(self) -> dict[str, tuple[ServiceCount, ...]]:
         return {node: await self.count_services(node) for node in sorted(self._tables)}
+
+    async def metrics(self, node: str) -> str:
+        """What policies decided on a node, as Prometheus text; empty when its kernel does not say."""
+        try:
+            found = await self._watch.counts()
+        except PodwireError as error:
+            _log.warning("%s", error)
+            return ""
+        return format_counts(count for count in found if count.node == node)
 
     async def close(self, *, leave: bool = False) -> None:
         """Remove our tables from every node that still exists; or ``leave`` them to whoever comes next."""

@@ -3,18 +3,21 @@
 Rules:
 
 1. A denied packet's decision number resolves to policies and fields. Decisions that went out of use stay known for
-   a while, because messages come late.
+   a while, because messages come late. A packet that only audited policies would deny is a record with verdict
+   ``audited``.
 2. An allowed connection is judged by :func:`podwire.plan.decide_policy`: there is one meaning. A connection cut by a
    changed policy is a record too.
 3. The newest :data:`KEPT` records are kept; each watcher gets them first and then what comes, and one that reads too
    slowly misses records, which are counted.
-4. One Event a minute for the same pod, peer, port and decision; every packet is counted.
+4. One Event a minute for the same pod, peer, port and decision.
+5. Counters are the kernel's (``hits.py``): exact while the log is flooded. Only cut connections are counted here.
 
 Pure: time is an argument.
 """
 
+import json
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -22,7 +25,7 @@ from podwire.base import Ref
 from podwire.plan import Decision, Direction, EventFact, PolicyPlan, PolicyPod, decide_policy
 from podwire.planes.nft.cut import Judged
 from podwire.planes.nft.nflog import LoggedPacket, NewConnection
-from podwire.planes.nft.tables import NftPlan
+from podwire.planes.nft.tables import AUDIT, DENY, NftPlan
 from podwire.planes.nft.wire import Tuple
 
 KEPT = 2048
@@ -30,6 +33,8 @@ KEPT_DECISIONS = 4096
 EVENT_EVERY_SECONDS = 60.0
 MAX_REMEMBERED_EVENTS = 4096
 COMPONENT = "podwire-policy"
+NUMBER = 0xFFFFF
+"""The part of a decision word that is the decision's number."""
 BOTH: tuple[Direction, ...] = ("egress", "ingress")
 
 
@@ -62,12 +67,13 @@ class FlowRecord(msgspec.Struct, frozen=True):
 
 
 class FlowCount(msgspec.Struct, frozen=True, order=True):
-    """Packets a rule (or an isolating policy) decided about."""
+    """Packets a rule (or an isolating policy) decided about on a node."""
 
     verdict: str
     direction: str
     rule: str
     packets: int
+    node: str = ""
 
 
 class FlowLog:
@@ -76,7 +82,7 @@ class FlowLog:
     def __init__(self) -> None:
         """No plan yet: nothing resolves."""
         self.records: deque[FlowRecord] = deque(maxlen=KEPT)
-        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._cut: Counter[tuple[str, str, str, str]] = Counter()
         self._plan: NftPlan | None = None
         self._indexed: NftPlan | None = None
         self._retired: OrderedDict[int, Decision] = OrderedDict()
@@ -121,9 +127,15 @@ class FlowLog:
         while len(self._retired) > KEPT_DECISIONS:
             self._retired.popitem(last=False)
 
-    def counts(self) -> tuple[FlowCount, ...]:
-        """Everything counted so far."""
-        return tuple(sorted(FlowCount(*key, packets) for key, packets in self._counts.items()))
+    def counts(self, hits: Mapping[tuple[str, int], int]) -> tuple[FlowCount, ...]:
+        """Packets by node and rule; ``hits`` are the kernels', by node and decision word. What no policy decided is not
+        counted; a decision of several rules counts for each."""
+        total = self._cut.copy()
+        for (node, word), packets in hits.items():
+            decision = self._decision(word & NUMBER)
+            for rule in (_rules(decision) or ("",)) if decision is not None else ("(gone)",):
+                total[_verdict(word), decision.direction if decision else "", rule, node] += packets
+        return tuple(sorted(FlowCount(*key[:3], packets, key[3]) for key, packets in total.items() if packets))
 
     def deny(self, node: str, logged: LoggedPacket, at: float) -> tuple[FlowRecord, EventFact | None]:
         """Take in one logged packet: its record, and an Event when one is due."""
@@ -134,7 +146,7 @@ class FlowLog:
         record = FlowRecord(
             at,
             node,
-            "denied",
+            "audited" if logged.audited else "denied",
             logged.direction,
             packet.protocol,
             source,
@@ -214,8 +226,8 @@ class FlowLog:
 
     def _keep(self, record: FlowRecord) -> None:
         self.records.append(record)
-        for rule in record.rules or ("",):
-            self._counts[record.verdict, record.direction, rule] += 1
+        for rule in record.rules if record.verdict == "cut" else ():
+            self._cut[record.verdict, record.direction, rule, record.node] += 1
 
     def _decision(self, number: int) -> Decision | None:
         known = self._plan.policy.decisions.get(number) if self._plan else None
@@ -251,15 +263,16 @@ class FlowLog:
         port = f"{packet.destination_port}/{packet.protocol}" if packet.destination_port else packet.protocol
         way = "egress to" if record.direction == "egress" else "ingress from"
         whom = f"{peer.name} ({peer.address})" if peer.name else peer.address
+        audited = record.verdict == "audited"
         through = f" through Service {record.service}" if record.service else ""
         return EventFact(
             kind="Pod",
             namespace=pod.pod.namespace,
             name=pod.pod.name,
             uid=pod.uid,
-            type="Warning",
-            reason="NetworkPolicyDenied",
-            message=f"{way} {whom} on {port}{through} denied: {record.text}",
+            type="Normal" if audited else "Warning",
+            reason="NetworkPolicyAudited" if audited else "NetworkPolicyDenied",
+            message=f"{way} {whom} on {port}{through} {'would be denied' if audited else 'denied'}: {record.text}",
             component=COMPONENT,
             at=record.at,
         )
@@ -273,6 +286,12 @@ class FlowLog:
         while len(self._said) > MAX_REMEMBERED_EVENTS:
             self._said.popitem(last=False)
         return True
+
+
+def _verdict(word: int) -> str:
+    if word & DENY == DENY:
+        return "denied"
+    return "audited" if word & AUDIT == AUDIT else "allowed"
 
 
 def _why(decision: Decision | None) -> str:
@@ -295,3 +314,14 @@ def _rule(ref: Ref, path: object) -> str:
 def replay(log: FlowLog, *, denied: bool) -> Iterator[FlowRecord]:
     """What a new watcher gets first."""
     return (record for record in tuple(log.records) if not denied or record.verdict != "allowed")
+
+
+def format_counts(counts: Iterable[FlowCount]) -> str:
+    """Prometheus text."""
+    name = "podwire_policy_packets_total"
+    lines = [f"# HELP {name} First packets of connections that policies decided about", f"# TYPE {name} counter"]
+    for count in counts:
+        labels = {"verdict": count.verdict, "direction": count.direction, "rule": count.rule}
+        text = ",".join(f"{key}={json.dumps(value)}" for key, value in labels.items())
+        lines.append(f"{name}{{{text}}} {count.packets}")
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""

@@ -18,6 +18,7 @@ import msgspec
 
 from podwire.plan import Direction
 from podwire.planes.nft.netns import run_in_netns
+from podwire.planes.nft.tables import AUDIT
 from podwire.planes.nft.wire import (
     ACK,
     ERROR,
@@ -48,12 +49,13 @@ _BUFFER_BYTES = 1 << 20
 
 class LoggedPacket(msgspec.Struct, frozen=True):
     """A packet policy denied, as it is after translation. ``number`` is the decision's; ``translated``: by a Service,
-    on this node."""
+    on this node; ``audited``: let through, an audited policy would have denied it."""
 
     direction: Direction
     number: int
     packet: Tuple
     translated: bool = False
+    audited: bool = False
 
 
 class NewConnection(msgspec.Struct, frozen=True):
@@ -126,8 +128,9 @@ def _parse_logged(attributes: dict[int, bytes]) -> LoggedPacket | None:
         return None
     way, _, how = prefix.removeprefix(PREFIX).partition(" ")
     direction: Direction = "ingress" if way == "in" else "egress"
-    number = int.from_bytes(attributes.get(_MARK, b""), "big") & 0xFFFFF
-    return LoggedPacket(direction, number, packet, translated=how == "nat")
+    word = int.from_bytes(attributes.get(_MARK, b""), "big")
+    audited = word & AUDIT == AUDIT
+    return LoggedPacket(direction, word & 0xFFFFF, packet, translated=how == "nat", audited=audited)
 
 
 def parse_new_connections(data: bytes) -> Iterator[NewConnection]:

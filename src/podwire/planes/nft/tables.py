@@ -58,6 +58,7 @@ class Family(msgspec.Struct, frozen=True, gc=False):
     isolated_out: str
     own_pairs: str
     self_pairs: str
+    hits: str
 
     def has(self, address: str) -> bool:
         """Whether ``address`` (valid by construction) is of this family."""
@@ -70,7 +71,7 @@ _SVC_MAPS = (
 )  # fmt: skip
 _NP_MAPS = (
     "identity", "cidr_identity", "port_class", "rules_in", "rules_out", "isolated_in", "isolated_out", "own_pairs",
-    "self_pairs",
+    "self_pairs", "hits",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from podwire.base import PodwireError
 from podwire.plan import EventFact, PlaneFact, PolicyPlan, Report, ServiceCount, node_netns
 from podwire.planes.nft.cut import Judged
 from podwire.planes.nft.flows import FlowCount, FlowLog, FlowRecord, replay
+from podwire.planes.nft.hits import HitCounts, read_hits
 from podwire.planes.nft.netns import identify_netns
 from podwire.planes.nft.nflog import open_log, open_new_connections, parse_log, parse_new_connections
 from podwire.planes.nft.tables import NftPlan
@@ -97,6 +98,7 @@ class Watch:
         self._facts = facts
         self._count = count
         self.log = FlowLog()
+        self._hits = HitCounts()
         self.lost = 0
         self._report = report
         self._cluster = cluster
@@ -136,6 +138,12 @@ class Watch:
             self._drop(key)
         for key in sorted(kinds):
             await self._ensure_ear(*key)
+
+    async def counts(self) -> tuple[FlowCount, ...]:
+        """Packets by node and rule, as the kernels count them now; raises :class:`PodwireError`."""
+        for node in sorted(self._wanted):
+            self._hits.take(node, await asyncio.to_thread(read_hits, node_netns(self._cluster, node)))
+        return self.log.counts(self._hits.by_node())
 
     async def close(self) -> None:
         """Close every socket; watchers see the end."""
@@ -255,7 +263,7 @@ class Watch:
         try:
             ask = msgspec.json.decode(await asyncio.wait_for(reader.readline(), ASK_SECONDS), type=Ask)
             if ask.what == "counts":
-                await _send(writer, self.log.counts())
+                await _send(writer, await self.counts())
             elif ask.what == "facts":
                 await _send(writer, (NodeFacts(node, fact) for node, fact in sorted(self._facts().items())))
             elif ask.what == "services":
@@ -266,6 +274,8 @@ class Watch:
                 await self._follow(ask, reader, writer)
         except (msgspec.DecodeError, TimeoutError, ConnectionError, ValueError):
             pass  # a watcher that asks nothing, asks wrongly or goes away
+        except PodwireError as error:
+            _log.warning("%s", error)
         except asyncio.CancelledError:
             pass  # the end: asyncio's own callback cannot take a cancelled task (3.11)
         finally:

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+import msgspec
+
 from podwire.base import PodwireError
 from podwire.plan import CountServices, Driver, PlaneFact, Report, ServicePlan, node_netns
 from podwire.planes.proxyhealth.machine import PortWatch, SyncState
@@ -40,6 +42,10 @@ HEAD_BYTES = 16384
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
+async def _nothing_more(_: str) -> str:
+    return ""
+
+
 class ProxyHealthDriver:
     """Executes the listeners of a :class:`podwire.plan.ServicePlan` (a :class:`podwire.plan.Driver`)."""
 
@@ -55,6 +61,7 @@ class ProxyHealthDriver:
     ) -> None:
         """Nothing listens before the first apply. ``count`` is asked at each request for metrics."""
         self._count = count
+        self._more: Callable[[str], Awaitable[str]] = _nothing_more
         self._report = report
         self._cluster = cluster
         self._open_socket = open_socket
@@ -67,6 +74,10 @@ class ProxyHealthDriver:
         self._refused: dict[str, str] = {}
         self._reported: PlaneFact | None = None
         self._retry: asyncio.Task[None] | None = None
+
+    def add_metrics(self, more: Callable[[str], Awaitable[str]]) -> None:
+        """What else the metrics of a node say, in Prometheus text; asked at each request."""
+        self._more = more
 
     async def apply(self, plan: ServicePlan) -> None:
         """Make it so."""
@@ -149,6 +160,8 @@ class ProxyHealthDriver:
             return format_answer(Answer(405, "method not allowed\n", "text/plain"))
         counts = await self._count(listener.node) if listener.purpose == "metrics" else ()
         made = answer(listener, words[1], health, self._sync, now=self._clock(), counts=counts)
+        if listener.purpose == "metrics" and words[1].partition("?")[0] == "/metrics":
+            made = msgspec.structs.replace(made, body=made.body + await self._more(listener.node))
         return format_answer(made, with_body=words[0] == "GET")
 
 
