@@ -104,7 +104,10 @@ def https_get(address: str, host: str, path: str) -> str:
     return body
 
 
-def report(name: str, value: float, unit: str) -> None:
-    """The last line: JSON. There is no peer that does the same on one machine without containers."""
-    line = {"name": name, "value": round(value, 3), "unit": unit, "peer": None, "peer_value": None, "ratio": None}
+def report(name: str, value: float, unit: str, *, peer: tuple[str, float] | None = None) -> None:
+    """The last line: JSON, with the peer's name and value beside it where one ran in the same run."""
+    line: dict[str, object] = {"name": name, "value": round(value, 3), "unit": unit, "peer": None}
+    line |= {"peer_value": None, "ratio": None}
+    if peer:
+        line |= {"peer": peer[0], "peer_value": round(peer[1], 3), "ratio": round(value / peer[1], 4)}
     print(json.dumps(line), flush=True)

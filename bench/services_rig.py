@@ -39,6 +39,13 @@ def endpoint_slice(index: int, *, last: int = 0) -> Json:
     }
 
 
+def node() -> Json:
+    """The one node of a measurement without a cluster."""
+    addresses = [{"type": "InternalIP", "address": "10.89.0.10"}]
+    meta, spec = {"name": "node-1"}, {"podCIDR": "10.244.0.0/24"}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": spec, "status": {"addresses": addresses}}
+
+
 def many(count: int) -> list[Json]:
     """The namespace and everything in it."""
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "many"}}

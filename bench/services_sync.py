@@ -6,7 +6,8 @@ import subprocess
 import time
 
 from bench.cluster import report
-from bench.services_rig import SERVICES, many
+from bench.kubeproxy_peer import kube_proxy, peer_binary
+from bench.services_rig import SERVICES, many, node
 from podwire.compile import Compiler
 from podwire.plan import Fact, PlaneFact, node_netns
 from podwire.planes.nft import NftDriver, NftPlan
@@ -19,14 +20,17 @@ def run() -> None:
     netns = node_netns(name, "node-1")
     subprocess.run(["ip", "netns", "add", netns], check=True)
     try:
-        asyncio.run(_measure(name))
+        seconds = asyncio.run(_measure(name))
     finally:
         subprocess.run(["ip", "netns", "del", netns], check=True)
+    binary = peer_binary()
+    peer = asyncio.run(_measure_peer(binary)) if binary else None
+    report("services-sync", seconds, "s", peer=("kube-proxy", peer) if peer else None)
 
 
-async def _measure(name: str) -> None:
+async def _measure(name: str) -> float:
     builder = SnapshotBuilder(Settings(cluster=name))
-    for value in (_node(), *many(SERVICES)):
+    for value in (node(), *many(SERVICES)):
         builder.put(value)
     started = time.perf_counter()
     plans = Compiler().compile(builder.snapshot(time.time())).plans
@@ -40,16 +44,9 @@ async def _measure(name: str) -> None:
     if not isinstance(fact, PlaneFact) or not plans.services.ports.keys() <= fact.applied.keys():
         raise SystemExit("the kernel did not take every Service port")
     print(f"services-sync: all plans {compiled - started:.3f} s, kernel {loaded - compiled:.3f} s", flush=True)
-    report("services-sync", loaded - started, "s")
+    return loaded - started
 
 
-def _node() -> dict[str, object]:
-    addresses = [{"type": "InternalIP", "address": "10.89.0.10"}]
-    spec = {"podCIDR": "10.244.0.0/24"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": "node-1"},
-        "spec": spec,
-        "status": {"addresses": addresses},
-    }
+async def _measure_peer(binary: str) -> float:
+    async with kube_proxy(binary, SERVICES) as peer:
+        return peer.sync_seconds
