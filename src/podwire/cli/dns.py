@@ -20,6 +20,7 @@ async def _look_up(args: argparse.Namespace) -> int:
     from podwire.explain import Unclear, World, parse_source
     from podwire.explain.names import look_up
     from podwire.explain.names_text import format_lookup, lookup_to_dict
+    from podwire.planes.dns.simulate import Simulation
 
     state = await _state(args)
     world = World(state.snapshot, state.plans)
@@ -29,7 +30,7 @@ async def _look_up(args: argparse.Namespace) -> int:
         raise EnvironmentUnfit(str(error)) from error
     if source.pod is None:
         raise EnvironmentUnfit(f"{args.source} does not use cluster DNS: ask from a pod, NAMESPACE/POD")
-    found = look_up(world, source, args.query)
+    found = look_up(world, source, args.query, Simulation(state.plans.zone))
     if args.output == "table":
         print(format_lookup(found), end="")
         for text in assumptions:

@@ -48,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_exec(commands)
     _add_trace(commands)
     _add_dns(commands)
+    _add_dns_server(commands)
     _add_flows(commands)
     _add_policies(commands)
     return parser
@@ -191,3 +192,22 @@ def _add_dns(commands: Commands) -> None:
     parser.add_argument("--kubeconfig", type=Path, help="ask any cluster")
     _add_output(parser)
     parser.set_defaults(run=dns.run)
+
+
+def _add_dns_server(commands: Commands) -> None:
+    from podwire.cli import dns_server
+
+    parser = commands.add_parser("dns-server", help="serve the DNS of a folder of manifests or of a real cluster")
+    parser.add_argument("-f", "--file", action="append", type=Path, default=[], help="serve a folder of manifests")
+    parser.add_argument("--kubeconfig", type=Path, help="serve a cluster: read-only, by list and watch")
+    parser.add_argument("--corefile", type=Path, help="instead of ConfigMap kube-system/coredns; files beside it count")
+    parser.add_argument("--domain", default="cluster.local", help="without a Corefile (default: cluster.local)")
+    parser.add_argument(
+        "--listen", default="0.0.0.0:53,[::]:53", metavar="HOST:PORT,...", help="default: port 53 of every address"
+    )
+    parser.add_argument("--health", default="[::]:8080", metavar="HOST:PORT", help="/health ('': none)")
+    parser.add_argument("--ready", default="[::]:8181", metavar="HOST:PORT", help="/ready ('': none)")
+    parser.add_argument("--metrics", default="[::]:9153", metavar="HOST:PORT", help="/metrics ('': none)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the port (default: 1)")
+    parser.add_argument("--upstream", action="append", default=[], metavar="ADDRESS", help="for /etc/resolv.conf")
+    parser.set_defaults(run=dns_server.run)

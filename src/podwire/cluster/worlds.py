@@ -43,7 +43,7 @@ def read_paths(paths: Sequence[Path]) -> tuple[list[Json], tuple[Finding, ...]]:
     objects: list[Json] = []
     findings: list[Finding] = []
     for path in paths:
-        for file in _files(path):
+        for file in files_of(path):
             try:
                 text = file.read_text()
             except (OSError, UnicodeDecodeError) as error:
@@ -55,7 +55,8 @@ def read_paths(paths: Sequence[Path]) -> tuple[list[Json], tuple[Finding, ...]]:
     return objects, tuple(findings)
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """A file, or the manifests below a folder."""
     if not path.is_dir():
         return [path]
     return sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
@@ -67,7 +68,7 @@ def _unreadable(file: Path, error: Exception) -> Finding:
 
 
 async def offline_world(
-    objects: Sequence[Json], *, nodes: int = 2, family: IpFamily = "ipv4"
+    objects: Sequence[Json], *, nodes: int = 2, family: IpFamily = "ipv4", upstreams: tuple[str, ...] = ()
 ) -> tuple[State, tuple[Finding, ...]]:
     """Bring the objects up on simulated nodes: the same API server, controllers and compiler, no packets.
 
@@ -79,7 +80,7 @@ async def offline_world(
 
     chance = FixedChance()
     planes = (ImageRule("podwire/*", ("true",), "simulated"),)
-    settings = give_addresses(Settings(images=planes, planes=False), family)
+    settings = give_addresses(Settings(images=planes, planes=False, upstreams=upstreams), family)
     server = ApiServer(ApiSettings(addresses=(), service_cidrs=settings.service_cidrs), chance=chance)
     await server.start()
     source = EmbeddedSource(server)
@@ -124,14 +125,15 @@ async def _settle(server: "ApiServer", source: "EmbeddedSource", settings: Setti
 
 def _refill(builder: SnapshotBuilder, objects: Sequence[Json]) -> None:
     """Everything there is now, and nothing else."""
-    present = {(value["kind"], _key(value)) for value in objects}
+    present = {(value["kind"], key_of(value)) for value in objects}
     for kind, key in builder.keys() - present:
         builder.remove(kind, key)
     for value in objects:
         builder.put(value)
 
 
-def _key(value: Json) -> str:
+def key_of(value: Json) -> str:
+    """``namespace/name``, or the name."""
     meta = value["metadata"]
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 

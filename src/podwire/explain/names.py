@@ -4,15 +4,17 @@ Rules:
 
 1. The resolver is glibc's: the hosts file first; then for each candidate name (search list, ndots) A and AAAA, until
    one has an address. NODATA goes on as NXDOMAIN does; musl would stop there, which is noted.
-2. An answer is the plan's (:class:`podwire.plan.ZoneIndex`), after the plugin ``hosts`` of the Corefile. Names that
-   leave the cluster are unknown here: an upstream resolver decides.
+2. An answer is the DNS server's own (:class:`NameServer`), so ``rewrite``, ``template``, ``acl``, ``dns64``,
+   ``autopath``, ``view`` and ``hosts`` are followed as they act; without one it is the plan's
+   (:class:`podwire.plan.ZoneIndex`), after the plugin ``hosts``. Names that leave the cluster are unknown here: an
+   upstream resolver decides.
 3. A policy that blocks port 53 blocks everything (PW1207).
 
 Source: resolv.conf(5), nsswitch.conf(5); coredns:plugin.cfg for the order of plugins.
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -25,7 +27,33 @@ from podwire.plan import Answer
 from podwire.plan.dnsconfig import Hosts, ServerBlock, zone_holds
 
 TYPES = ("A", "AAAA")
-CHANGING = ("rewrite", "template", "acl", "dns64")
+CHANGING = ("rewrite", "template", "acl", "dns64", "autopath")
+
+
+class Reply(Protocol):
+    """What a name server says: ``answers`` are ``TYPE data``, ``trail`` what its plugins did, ``plugins`` which these
+    are; ``upstream``: the end is an upstream's business; ``asked`` is the name it came to."""
+
+    @property
+    def rcode(self) -> str: ...
+    @property
+    def answers(self) -> tuple[str, ...]: ...
+    @property
+    def trail(self) -> tuple[str, ...]: ...
+    @property
+    def plugins(self) -> tuple[str, ...]: ...
+    @property
+    def upstream(self) -> bool: ...
+    @property
+    def asked(self) -> str: ...
+
+
+class NameServer(Protocol):
+    """The DNS server, asked in thought."""
+
+    def ask(self, name: str, rtype: str, client: str) -> Reply:
+        """The reply to a client's question."""
+        ...
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -36,7 +64,8 @@ class Question(msgspec.Struct, frozen=True):
     type: str
     rcode: str
     answers: tuple[str, ...]
-    source: Literal["zone", "upstream", "hosts plugin"]
+    source: str
+    """``zone``, ``upstream``, or ``NAME plugin``."""
     why: str
     origins: tuple[Origin, ...] = ()
 
@@ -63,7 +92,7 @@ class Lookup(msgspec.Struct, frozen=True):
     fixes: tuple[Fix, ...] = ()
 
 
-def look_up(world: World, source: Party, name: str) -> Lookup:
+def look_up(world: World, source: Party, name: str, server: NameServer | None = None) -> Lookup:
     """What happens when a program in the pod ``source`` asks for ``name``."""
     runtime = world.runtime(source.pod)
     servers, searches, ndots = parse_resolv_conf(runtime.resolv_conf if runtime else "")
@@ -80,13 +109,14 @@ def look_up(world: World, source: Party, name: str) -> Lookup:
         return msgspec.structs.replace(base, verdict="blocked", blocked=blocked, fixes=(fix,))
     if not servers or servers[0] != world.snapshot.settings.dns_address:
         return _elsewhere(base)
-    questions = tuple(_ask(world, candidate_names(lowered, searches, ndots)))
+    asking = _Asking(world, server, source.addresses[0] if source.addresses else "")
+    questions = tuple(_ask(asking, candidate_names(lowered, searches, ndots)))
     addresses = tuple(a.rpartition(" ")[2] for q in questions for a in q.answers if a.startswith(f"{q.type} "))
     last = questions[-1].step if questions else 0
     outside = any(q.source == "upstream" and "." in q.name for q in questions if q.step == last)
     verdict: Literal["found", "not found", "unknown"] = "found" if addresses else "unknown" if outside else "not found"
     fixes = () if addresses else tuple(find_fixes(world, source, lowered, outside=outside))
-    notes = tuple(_notes(world, questions, ndots=ndots, mistaken=bool(fixes)))
+    notes = tuple(_notes(asking, questions, ndots=ndots, mistaken=bool(fixes)))
     return msgspec.structs.replace(
         base, verdict=verdict, addresses=addresses, questions=questions, notes=notes, fixes=fixes
     )
@@ -99,15 +129,28 @@ def _elsewhere(base: Lookup) -> Lookup:
     return msgspec.structs.replace(base, verdict="unknown" if base.servers else "not found", notes=(note,))
 
 
-def _ask(world: World, candidates: tuple[str, ...]) -> Iterator[Question]:
+class _Asking(msgspec.Struct, frozen=True):
+    """Who is asked by whom."""
+
+    world: World
+    server: NameServer | None
+    client: str
+
+
+def _ask(asking: _Asking, candidates: tuple[str, ...]) -> Iterator[Question]:
     for step, name in enumerate(candidates, 1):
-        pair = tuple(_answer(world, step, name, rtype) for rtype in TYPES)
+        pair = tuple(_answer(asking, step, name, rtype) for rtype in TYPES)
         yield from pair
         if any(q.found for q in pair):
             return
 
 
-def _answer(world: World, step: int, name: str, rtype: str) -> Question:
+def _answer(asking: _Asking, step: int, name: str, rtype: str) -> Question:
+    world = asking.world
+    if asking.server is not None:
+        reply = asking.server.ask(name, rtype, asking.client)
+        if set(reply.plugins) - {"hosts"}:
+            return _from_server(world, step, name, rtype, reply)
     listed = _from_hosts(world, step, name, rtype)
     if listed is not None:
         return listed
@@ -119,6 +162,18 @@ def _answer(world: World, step: int, name: str, rtype: str) -> Question:
         return Question(step, name, rtype, "NODATA", (), "zone", found.why)
     shown = "?" if found.source == "upstream" else rcode
     return Question(step, name, rtype, shown, answers, found.source, found.why, origins)
+
+
+def _from_server(world: World, step: int, name: str, rtype: str, reply: Reply) -> Question:
+    """An answer that plugins had a hand in: what each did, the objects behind it, and the Corefile."""
+    block = block_of(world, name)
+    behind = world.zone.resolve(reply.asked, rtype).records
+    origins = tuple(dict.fromkeys((*(r.origin for r in behind), *([block.origin] if block is not None else []))))
+    trail = "; ".join(reply.trail)
+    if reply.upstream:
+        return Question(step, name, rtype, "?", (), "upstream", f"{trail}; an upstream resolver decides", origins)
+    rcode = "NODATA" if reply.rcode == "NOERROR" and not reply.answers else reply.rcode
+    return Question(step, name, rtype, rcode, reply.answers, f"{reply.plugins[-1]} plugin", trail, origins)
 
 
 def block_of(world: World, name: str) -> ServerBlock | None:
@@ -148,7 +203,7 @@ def _from_hosts(world: World, step: int, name: str, rtype: str) -> Question | No
     return Question(step, name, rtype, "NXDOMAIN", (), "hosts plugin", why, (block.origin,))
 
 
-def _notes(world: World, questions: tuple[Question, ...], *, ndots: int, mistaken: bool) -> Iterator[str]:
+def _notes(asking: _Asking, questions: tuple[Question, ...], *, ndots: int, mistaken: bool) -> Iterator[str]:
     count = sum(1 for q in questions if q.source == "zone" and q.rcode == "NXDOMAIN")
     best = next((q.name for q in questions if q.found or (q.source == "upstream" and "." in q.name)), "")
     if count and best and not mistaken:
@@ -156,7 +211,9 @@ def _notes(world: World, questions: tuple[Question, ...], *, ndots: int, mistake
         yield f"{wasted}; {best}. saves them"
     if any(q.rcode == "NODATA" and not _pair_found(questions, q) for q in questions):
         yield "musl (Alpine) ends its search at the first answer without addresses; glibc goes on"
-    blocks = [b for b in (block_of(world, q.name) for q in questions) if b is not None]
+    if asking.server is not None:
+        return
+    blocks = [b for b in (block_of(asking.world, q.name) for q in questions) if b is not None]
     plugins = {type(p).__struct_config__.tag for b in blocks for p in b.plugins}
     for kind in CHANGING:
         if kind in plugins:

@@ -36,6 +36,8 @@ def _question_lines(number: int, question: Question) -> list[str]:
         answers += f" and {len(question.answers) - 3} more"
     said = answers or f"{question.rcode}  ({question.why})"
     lines = [f"{number:>3} {question.type:<5} {question.name}  ->  {said}"]
+    if answers and question.source.endswith(" plugin"):
+        lines.append(f"{'':>10}{question.why}")
     return [*lines, *(f"{'':>10}{origin}" for origin in question.origins[:3])]
 
 

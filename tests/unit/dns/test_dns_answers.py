@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from podwire.base import Origin, Ref
 from podwire.plan import PodsMode, Record, ZoneIndex, ZonePlan, ZoneUnit
 from podwire.planes.dns import frames
-from podwire.planes.dns.control import _meta
+from podwire.planes.dns.control import read_meta
 from podwire.planes.dns.machine import Forward, Responder
 from podwire.planes.dns.table import Table
 
@@ -37,7 +37,7 @@ def plan_of(units: dict[str, ZoneUnit], upstreams: tuple[str, ...] = ()) -> Zone
 
 def table_of(plan: ZonePlan) -> Table:
     meta = json.loads(json.dumps(frames.meta_of(plan, None)))
-    table = Table(_meta(meta, None))
+    table = Table(read_meta(meta, None))
     for key, unit in plan.units.items():
         records, exists = json.loads(json.dumps(frames._portable(unit)))
         table.put(key, records, exists)

@@ -135,12 +135,12 @@ class Control:
             self._on_release(frame["release"])
             return
         if frame.get("fresh"):
-            self._staged = Table(_meta(frame["meta"], None))
+            self._staged = Table(read_meta(frame["meta"], None))
         table = self._staged or self._table
         if table is None:
             return
         if not frame.get("fresh") and "meta" in frame:
-            table.set_meta(_meta(frame["meta"], table.meta))
+            table.set_meta(read_meta(frame["meta"], table.meta))
         failed = self._change(table, frame)
         if "commit" in frame:
             self._commit(table, frame["commit"], failed)
@@ -171,7 +171,8 @@ class Control:
         self.send({"loaded": revision, "failed": failed})
 
 
-def _meta(fields: dict[str, Any], old: Meta | None) -> Meta:
+def read_meta(fields: dict[str, Any], old: Meta | None) -> Meta:
+    """What holds for the whole zone, as a frame says it; what the frame leaves out is as in ``old``."""
     namespaces = fields.get("namespaces")
     known = old.namespaces if old is not None else frozenset()
     return Meta(

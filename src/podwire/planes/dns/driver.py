@@ -91,6 +91,8 @@ class DnsDriver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
         self._keeper = Keeper(str(self._path))
+        self.beats = True
+        """False: say nothing, because nobody keeps us current; workers notice and say so in their answers."""
         self._learned = Learned()
         self._store = run_dir / LEARNED_NAME
         self._waiting: list[tuple[int, _Worker, int]] = []
@@ -209,7 +211,8 @@ class DnsDriver:
                 async with asyncio.timeout(BEAT_SECONDS):
                     await worker.wake.wait()
             except TimeoutError:
-                worker.put(frames.encode_beat())
+                if self.beats:
+                    worker.put(frames.encode_beat())
 
     async def _read(self, worker: _Worker) -> None:
         loop = asyncio.get_running_loop()

@@ -4,7 +4,8 @@ Rules:
 
 1. ``--listen`` are the addresses of the port that the Corefile calls 53. Other ports and schemes of the Corefile are
    opened on the same hosts when a configuration asks for them, and closed when none does any more.
-2. ``--share`` lets several workers have the same port, ``--anywhere`` says that this host has several addresses.
+2. ``--share`` lets several workers have the same port, ``--anywhere`` says that this host has several addresses,
+   ``--parent`` that the worker ends when whoever started it does.
 3. Both families: a pod has addresses of one or of two. IPv6 sockets take IPv6 only; where the kernel has no IPv6, or
    this host has no such address, a wildcard of it is left out silently.
 4. All sockets outlive a hand-over: the next program finds them by the name of their port.
@@ -42,6 +43,7 @@ class Options:
             "--share": "",
             "--anywhere": "",
             "--number": "0",
+            "--parent": "",
         }
         for name, value in zip(argv[::2], argv[1::2], strict=False):
             if name not in known:
@@ -58,6 +60,7 @@ class Options:
         self.share = bool(known["--share"])
         self.anywhere = bool(known["--anywhere"])
         self.number = known["--number"]
+        self.parent = os.getppid() if known["--parent"] else 0
 
 
 class Port:

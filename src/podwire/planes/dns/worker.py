@@ -11,8 +11,9 @@ Rules:
 5. SIGTERM: the server goes on for the lameduck time of the plugin health while a driver is there, then ends.
 6. SIGHUP: the server starts again in the same process without losing a question. It stops reading, ends what is in
    flight, and executes itself with its sockets open; questions wait in the socket until the new table is there.
-7. SIGKILL: whoever keeps the listening sockets (``keeper.py``) gives them to the next worker; questions wait in them.
-8. A driver that is silent or away for :data:`STALE_SECONDS` is noticed: answers of the zone carry EDE 3 from then on.
+7. ``/ready`` says no while nobody keeps the zone current: another replica may know more.
+8. SIGKILL: whoever keeps the listening sockets (``keeper.py``) gives them to the next worker; questions wait in them.
+9. A driver that is silent or away for :data:`STALE_SECONDS` is noticed: answers of the zone carry EDE 3 from then on.
 """
 
 import os
@@ -39,6 +40,7 @@ SWEEP_SECONDS = 0.5
 LARGEST_REQUEST = 8192
 STALE_SECONDS = 20.0
 DRAIN_SECONDS = 1.0
+PARENT_SECONDS = 1.0
 
 
 class Worker:
@@ -70,6 +72,7 @@ class Worker:
             for name, sock in self.listeners.http.items()
         )
         self._ending = 0.0
+        self._parent = options.parent
         self._hold = Hold(lambda value: self._control.send(value))
         self._control = Control(
             self.loop,
@@ -97,6 +100,9 @@ class Worker:
         pauses = [self._control.ensure(now), self._channels.expire(now), self._hold.expire(now)]
         pauses.append(self._check_driver(now))
         self._kept.ensure()
+        if self._parent:
+            pauses.append(PARENT_SECONDS)
+            self.loop.running = self.loop.running and os.getppid() == self._parent
         for server in (*self._servers, *self._serving.servers):
             server.expire(now)
             if server.streams:
@@ -156,7 +162,8 @@ class Worker:
         self._channels.adopt(sockets)
 
     def _readiness(self) -> tuple[int, str]:
-        return (200, "OK") if self._responder.table is not None else (503, "kubernetes")
+        ready = self._responder.table is not None and not self._responder.stale
+        return (200, "OK") if ready else (503, "kubernetes")
 
     def _metrics(self) -> tuple[int, str]:
         if "prometheus" not in self._responder.built.enabled:
