@@ -14,7 +14,7 @@ from tests.kernel.node_world import WEB, World, body_of, get, run, stand_in, tal
 from podwire.base import PodwireError
 from podwire.cluster.system import NodeLayout
 from podwire.node import netns
-from podwire.node.fabric import edge_netns
+from podwire.plan.node import edge_netns
 from podwire.testing.clusters import running_cluster
 from podwire.testing.generate import generate_cluster
 from podwire.testing.promise import find_mismatches

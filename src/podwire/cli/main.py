@@ -88,6 +88,12 @@ def _add_up(commands: Commands) -> None:
         default="host-gw",
         help="pods of other nodes by routes or in a tunnel",
     )
+    parser.add_argument(
+        "--load-balancer",
+        choices=("node", "edge"),
+        default="node",
+        help="load balancer addresses on the nodes, or on a hop outside that spreads over healthy nodes",
+    )
     parser.add_argument("--mtu", type=int, default=0, help="largest packet of a pod (default: 1500, by vxlan 1450)")
     parser.add_argument(
         "--image",

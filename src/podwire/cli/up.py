@@ -49,7 +49,13 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
     home.open()
     zones = tuple(args.zones.split(","))
     layout = NodeLayout(
-        args.nodes, zones, args.node_cidr_mask_size, network=args.network, mtu=args.mtu, ip_family=args.ip_family
+        args.nodes,
+        zones,
+        args.node_cidr_mask_size,
+        network=args.network,
+        mtu=args.mtu,
+        ip_family=args.ip_family,
+        load_balancer=args.load_balancer,
     )
     cluster = EmbeddedCluster(
         home, layout, images=images, simulated=simulated, allow_external_ips=args.allow_external_ips
@@ -155,6 +161,7 @@ def _detach(args: argparse.Namespace) -> int:
     argv += ["--zones", args.zones, "--timeout", str(args.timeout)]
     argv += ["--node-cidr-mask-size", str(args.node_cidr_mask_size)]
     argv += ["--ip-family", args.ip_family, "--network", args.network, "--mtu", str(args.mtu)]
+    argv += ["--load-balancer", args.load_balancer]
     argv += [word for path in args.file for word in ("-f", str(Path(path).absolute()))]
     argv += [word for image in args.image for word in ("--image", image)]
     with home.log.open("wb") as log:

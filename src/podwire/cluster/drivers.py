@@ -52,6 +52,7 @@ async def drive_packets(
     from podwire.planes.dns.driver import DnsDriver
     from podwire.planes.envoy import EnvoyDriver
     from podwire.planes.nft import NftDriver
+    from podwire.planes.nft.edge import EdgeDriver
     from podwire.planes.proxyhealth.driver import ProxyHealthDriver, Timed
     from podwire.planes.proxyhealth.machine import SyncState
 
@@ -79,8 +80,11 @@ async def drive_packets(
     )
     health.add_metrics(nft.metrics)
     stack.push_async_callback(health.close)
+    edge = EdgeDriver(engine.report, cluster=settings.cluster)
+    stack.push_async_callback(edge.close)
     slots = (
         Slot("nodes", lambda plans: plans.nodes, runtime),
+        Slot("edge", lambda plans: plans.nodes, edge),
         Slot("nft", NftPart(), Timed(nft, lambda plan: plan.services, sync, clock=time.time)),
         Slot("proxyhealth", lambda plans: plans.services, health),
         Slot("envoy", lambda plans: plans.routes, envoy),

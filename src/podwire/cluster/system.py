@@ -8,7 +8,7 @@ any tutorial.
 import platform
 from ipaddress import ip_network
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,7 +34,8 @@ LEAST_MTU, MOST_MTU = 1280, 65535
 class NodeLayout(msgspec.Struct, frozen=True):
     """How many nodes, the zones they are put in by turns, and the size of each one's share of the pod network
     (kube-controller-manager's ``--node-cidr-mask-size``); how pods of different nodes reach each other, and the largest
-    packet of a pod (0: what Ethernet's 1500 bytes leave); which address families there are."""
+    packet of a pod (0: what Ethernet's 1500 bytes leave); which address families there are;
+    where load balancer addresses are."""
 
     nodes: int = 2
     zones: tuple[str, ...] = ("a", "b")
@@ -42,16 +43,19 @@ class NodeLayout(msgspec.Struct, frozen=True):
     network: Network = "host-gw"
     mtu: int = 0
     ip_family: IpFamily = "ipv4"
+    load_balancer: Literal["node", "edge"] = "node"
 
 
 def lay_out(settings: Settings, layout: NodeLayout) -> Settings:
     """``settings`` with the pod network that ``layout`` asks for. Raises :class:`EnvironmentUnfit` for an impossible
-    MTU."""
+    MTU, or an edge without IPv4."""
     overhead = vxlan_overhead(settings.fabrics[0]) if layout.network == "vxlan" else 0
     mtu = layout.mtu or ETHERNET_MTU - overhead
     if not LEAST_MTU <= mtu <= MOST_MTU - overhead:
         raise EnvironmentUnfit(f"--mtu {mtu}: with --network {layout.network} use {LEAST_MTU} to {MOST_MTU - overhead}")
-    return msgspec.structs.replace(settings, network=layout.network, mtu=mtu)
+    if layout.load_balancer == "edge" and ":" in settings.fabrics[0]:
+        raise EnvironmentUnfit("--load-balancer edge is IPv4: use it with --ip-family ipv4 or dual")
+    return msgspec.structs.replace(settings, network=layout.network, mtu=mtu, load_balancer=layout.load_balancer)
 
 
 def system_objects(settings: Settings, layout: NodeLayout, *, version: str) -> tuple[Json, ...]:

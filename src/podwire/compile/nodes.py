@@ -6,9 +6,12 @@ Rules:
 2. A pod whose node does not exist has no unit.
 3. A LoadBalancer address is reached through a node with a ready endpoint of a ``Local`` Service, else through the
    first ready node.
+4. With a load balancer outside of the nodes, an address is spread over the nodes that pass its health check: all that
+   are ready and not on their way out (Cluster, KEP-3836), or those with a ready endpoint (Local), less those labelled
+   ``node.kubernetes.io/exclude-from-external-load-balancers``. A cordoned node stays.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from podwire.base import FieldPath, Finding, Origin
@@ -17,7 +20,7 @@ from podwire.compile.nodes_units import follow_units
 from podwire.compile.statuses import find_condition
 from podwire.compile.touched import Results
 from podwire.kube import Node
-from podwire.plan import NodePlan, ServicePort
+from podwire.plan import NodePlan, ServiceNode, ServicePort
 from podwire.plan import node as plan
 from podwire.plan.node import ExternalRoute
 
@@ -47,6 +50,7 @@ def compile_nodes(context: Context) -> Piece:
         cluster_cidrs=settings.cluster_cidrs,
         network=settings.network,
         mtu=settings.mtu,
+        edge=settings.load_balancer == "edge",
     )
     return Piece(nodes=made, findings=(*findings, *pods.findings.all))
 
@@ -78,21 +82,42 @@ def _routes(context: Context) -> Iterator[tuple[str, ExternalRoute]]:
     fallback = _first_ready(context)
     ports = services.ports
     known: Results[ServicePort] = context.memo.unit("balanced-ports", (), Results)
-    for unit in known.update((ports,), (), lambda key: _balanced(ports.get(key))).values():
+    balanced = known.update((ports,), (), lambda key: _balanced(ports.get(key)))
+    entries = _entries(context, balanced.values()) if context.snapshot.settings.load_balancer == "edge" else {}
+    for unit in balanced.values():
         for address in unit.load_balancer_ips:
             node = _local_node(unit) or fallback
             if node:
-                key = f"route/{address}"
-                route = context.memo.unit(key, (address, node, unit.service.key), partial(_route, unit, address, node))
-                yield address, route
+                behind = entries.get(address)
+                inputs = (address, node, unit.service.key, behind)
+                make = partial(_route, unit, address, node, behind)
+                yield address, context.memo.unit(f"route/{address}", inputs, make)
+
+
+def _entries(context: Context, units: Iterable[ServicePort]) -> dict[str, tuple[str, ...]]:
+    """Rule 4, by address. The ports of a Local Service count together, as its healthCheckNodePort is one. IPv4 only."""
+    assert context.services is not None
+    fit = {name for name, node in context.services.nodes.items() if _is_fit(context, node)}
+    found: dict[str, set[str]] = {}
+    for unit in units:
+        passing = {e.node for e in unit.endpoints if e.ready} & fit if unit.external_local else fit
+        for address in unit.load_balancer_ips:
+            if ":" not in address:
+                found.setdefault(address, set()).update(passing)
+    return {address: tuple(sorted(names)) for address, names in found.items()}
+
+
+def _is_fit(context: Context, node: ServiceNode) -> bool:
+    known = context.snapshot.nodes.get(node.name)
+    return node.eligible and not node.excluded and known is not None and is_ready(context, known)
 
 
 def _balanced(unit: ServicePort | None) -> ServicePort | None:
     return unit if unit is not None and unit.load_balancer_ips else None
 
 
-def _route(unit: ServicePort, address: str, node: str) -> ExternalRoute:
-    return ExternalRoute(address, node, Origin(unit.service, FieldPath("status.loadBalancer.ingress")))
+def _route(unit: ServicePort, address: str, node: str, entries: tuple[str, ...] | None) -> ExternalRoute:
+    return ExternalRoute(address, node, Origin(unit.service, FieldPath("status.loadBalancer.ingress")), entries)
 
 
 def _local_node(unit: ServicePort) -> str:

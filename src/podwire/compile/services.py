@@ -29,6 +29,7 @@ API_SERVICE = "default/kubernetes"
 Compiled = tuple[tuple[ServicePort, ...], tuple[Finding, ...]]
 NOTHING: Compiled = ((), ())
 OTHER_PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+EXCLUSION_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 DELETION_TAINT = "ToBeDeletedByClusterAutoscaler"
 SOURCE_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
 DEFAULT_AFFINITY_SECONDS = 10800
@@ -114,6 +115,7 @@ def _compile_node(node: Node) -> ServiceNode:
         pod_cidrs=tuple(map(Cidr.parse_lenient, node.pod_cidrs)),
         origin=Origin(node.ref),
         eligible=node.metadata.deletion_timestamp is None and all(t.key != DELETION_TAINT for t in node.spec.taints),
+        excluded=EXCLUSION_LABEL in node.metadata.labels,
     )
 
 

@@ -16,6 +16,8 @@ Rules (services P1 to P19, network policy N12, N16 to N18):
 5. The host reaches load balancer addresses and NodePorts through nodes; it has no route to pods or cluster IPs.
 6. A port of a node that a pod has (hostPort) is translated on that node, as a NodePort is, and hides nobody.
 7. A pod that sends to its own address stays inside the pod; by a Service it meets its own policies (N16).
+8. A load balancer outside of the nodes passes packets through to any node whose health check passes, which then does
+   what it does without one. Only the host meets it: inside the cluster addresses are short-circuited before.
 """
 
 from ipaddress import ip_address
@@ -64,13 +66,23 @@ def walk(world: World, source: Party, target: Target) -> tuple[tuple[Hop, ...], 
     found = _enter(world, leg)
     if isinstance(found, Branch):
         return (), (found,)
-    unit, scope, entry, before = found
+    unit, scope, entries, before = found
     if unit is None:
         return before, (_deliver(world, leg, ()),)
-    return _through_service(world, leg, unit, scope=scope, entry=entry, before=before)
+    ways = [_through_service(world, leg, unit, scope=scope, entry=entry, before=before) for entry in entries]
+    if len(ways) == 1:
+        return ways[0]
+    # The load balancer chooses the node: the same endpoint by two nodes is two branches, with other source addresses.
+    nodes = [Hop("edge", "allowed", f"enters by node {entry}") for entry in entries]
+    return before, tuple(
+        msgspec.structs.replace(branch, hops=(node, *branch.hops))
+        for node, (_, branches) in zip(nodes, ways, strict=True)
+        for branch in branches
+    )
 
 
-Entry = tuple[ServicePort | None, Scope, str, tuple[Hop, ...]]
+Entry = tuple[ServicePort | None, Scope, tuple[str, ...], tuple[Hop, ...]]
+"""The unit, how the connection reaches it, the nodes it may be translated on, and the hops so far."""
 
 
 def _enter(world: World, leg: _Leg) -> Entry | Branch:
@@ -85,7 +97,7 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
     host = world.units_by_host_port.get((here, address, leg.protocol, leg.port))
     if host is not None:
         text = f"hostPort {leg.port}/{leg.protocol} of {here} is {host.service.key}'s"
-        return host, "internal", here, (Hop("service", "allowed", text, (host.origin,), evidence="computed"),)
+        return host, "internal", (here,), (Hop("service", "allowed", text, (host.origin,), evidence="computed"),)
     if at_node and (leg.protocol, leg.port) in world.units_by_node_port:
         by_port = world.units_by_node_port[leg.protocol, leg.port]
         if address not in world.node_port_addresses:
@@ -93,8 +105,10 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
             return _ends(leg, "refused", why, "PW1144", Origin(by_port.service))
         hop = _service_hop(by_port, f"NodePort {leg.port} on {at_node}", "nodePort")
         short = source.pod is not None or source.node == at_node
-        return by_port, ("shortcut" if short else "external"), at_node, (hop,)
+        return by_port, ("shortcut" if short else "external"), (at_node,), (hop,)
     if address in world.virtual_addresses:
+        if not inside and (closed := _closed(world, leg)) is not None:
+            return closed
         if not inside and address in world.virtual_addresses[address].cluster_ips:
             return _ends(leg, "unknown", f"{HOST_ROUTES} cluster IPs", "PW6030")
         return _ends(
@@ -108,7 +122,7 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
         return _ends(leg, "dropped", f"no Service has the address {address}", "PW1142")
     if not inside and address in world.pods_by_address:
         return _ends(leg, "unknown", f"{HOST_ROUTES} pod addresses", "PW6030")
-    return None, "internal", "", ()
+    return None, "internal", (), ()
 
 
 def _enter_virtual(world: World, leg: _Leg, unit: ServicePort, *, inside: bool) -> Entry | Branch:
@@ -116,19 +130,39 @@ def _enter_virtual(world: World, leg: _Leg, unit: ServicePort, *, inside: bool) 
     if address in unit.cluster_ips:
         if not inside:
             return _ends(leg, "unknown", f"{HOST_ROUTES} cluster IPs", "PW6030", Origin(unit.service))
-        return unit, "internal", source.node, (_service_hop(unit, f"ClusterIP {address}", "clusterIP"),)
+        return unit, "internal", (source.node,), (_service_hop(unit, f"ClusterIP {address}", "clusterIP"),)
     kind = "load balancer" if address in unit.load_balancer_ips else "external IP"
-    entry = source.node
+    entries: tuple[str, ...] = (source.node,)
+    edge: tuple[Hop, ...] = ()
     if not inside:
-        route = world.plans.nodes.routes.get(address)
+        route, closed = world.plans.nodes.routes.get(address), _closed(world, leg)
+        if closed is not None:
+            return closed
         if route is None:
             return _ends(leg, "no-route", f"no node takes {address}", "PW1143", Origin(unit.service))
-        entry = route.node
-    hop = _service_hop(unit, f"{kind} {address} by node {entry}", "type")
+        entries = route.entries or (route.node,)
+        edge = _edge_hops(route)
+    hop = _service_hop(unit, f"{kind} {address} by node {' or '.join(entries)}", "type")
     if address in unit.load_balancer_ips and not admits_source(unit, source.addresses):
         why = f"{source.addresses[0]} is in no loadBalancerSourceRanges"
         return _ends(leg, "dropped", why, "PW1112", Origin(unit.service))
-    return unit, ("shortcut" if inside else "external"), entry, (hop,)
+    return unit, ("shortcut" if inside else "external"), entries, (*edge, hop)
+
+
+def _closed(world: World, leg: _Leg) -> Branch | None:
+    """The end at a load balancer outside of the nodes that has no healthy node; None where there is none such."""
+    route = world.plans.nodes.routes.get(leg.address)
+    if route is None or route.entries is None or route.entries:
+        return None
+    return _ends(leg, "dropped", f"no node passes the health check of {leg.address}", "PW1145", route.origin)
+
+
+def _edge_hops(route: node.ExternalRoute) -> tuple[Hop, ...]:
+    """The load balancer outside of the nodes, where there is one (rule 8)."""
+    if route.entries is None:
+        return ()
+    text = f"the load balancer of {route.address} spreads over {', '.join(route.entries)}, which pass its health check"
+    return (Hop("edge", "allowed", text, (route.origin,)),)
 
 
 def _service_hop(unit: ServicePort, how: str, field: str) -> Hop:

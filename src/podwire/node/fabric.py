@@ -18,7 +18,7 @@ Rules:
 
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final
@@ -26,15 +26,18 @@ from typing import Final
 import msgspec
 
 from podwire.base import Cidr, EnvironmentUnfit, PodwireError, stable_hash
-from podwire.node import attach_link, netlink, netns, overlay, podlink
+from podwire.node import attach_link, netlink, netlink_rules, netns, overlay, podlink
 from podwire.node.attach_words import Key
 from podwire.node.wires import Record
 from podwire.plan import node as plan
 from podwire.plan import node_netns, pod_netns
+from podwire.plan.node import edge_mark, edge_netns
 
 ETH0_INDEX: Final = 100
 BRIDGE_INDEX: Final = 10
 _POD_LINKS: Final = 1000
+_EDGE_TABLES: Final = 0x10000
+"""Routing tables of the edge: one a node."""
 _LINKS_A_START, _MOST_STARTS = 1_000_000, 2_000
 _NO_IPV6 = (("ipv6/conf/default/disable_ipv6", "1"),)
 """::1 stays. Each file costs a pod 0.2 ms, and programs run as root: no more is needed."""
@@ -52,9 +55,15 @@ _NODE_SYSCTLS = (
 )
 
 
-def edge_netns(cluster: str) -> str:
-    """Name of the namespace that holds the bridge."""
-    return node_netns(cluster, ".edge")
+_EDGE_SYSCTLS = (
+    *_NO_IPV6,
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+)
+"""At the edge packets leave by the interface they came in by."""
 
 
 def host_link(cluster: str) -> str:
@@ -65,6 +74,11 @@ def host_link(cluster: str) -> str:
 def host_address(fabric: str) -> str:
     """First address of the nodes' subnet."""
     return str(Cidr.parse_lenient(fabric).network.network_address + 1)
+
+
+def edge_address(fabric: str) -> str:
+    """The last address of the nodes' subnet: where the load balancer is, if it is outside of the nodes."""
+    return str(Cidr.parse_lenient(fabric).network[-2])
 
 
 def netns_of(cluster: str, pod: plan.Pod) -> str:
@@ -106,6 +120,7 @@ class Fabric:
         self.hosts = tuple(map(host_address, made_for.fabrics))
         self._has_ipv6 = any(block.family == 6 for block in self.blocks)
         self._sysctls = _IPV6 if self._has_ipv6 else _NO_IPV6
+        self.edge = edge_address(made_for.fabrics[0])
         self._edge: netlink.Netlink | None = None
         self._host: netlink.Netlink | None = None
         self._nodes: dict[str, _NodeEnd] = {}
@@ -126,12 +141,14 @@ class Fabric:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             with netns.created(edge_netns(self.cluster)):
-                netns.set_sysctls(_NO_IPV6)
+                netns.set_sysctls(_EDGE_SYSCTLS if self.plan.edge else _NO_IPV6)
                 self._edge = netlink.Netlink()
                 host_end = netlink.Peer(name, 0, home, mtu=overlay.fabric_mtu(self.plan))
                 bridge = netlink.add_bridge("br0", index=BRIDGE_INDEX)
                 link = netlink.add_veth("host", host_end, index=11, master=BRIDGE_INDEX)
                 self._edge.send([netlink.set_up(1), bridge, link])
+                if self.plan.edge:
+                    self._edge.send([netlink.add_address(BRIDGE_INDEX, self.edge, self.blocks[0].length)])
         finally:
             os.close(home)
         index = socket.if_nametoindex(name)
@@ -142,7 +159,7 @@ class Fabric:
 
     @property
     def _shape(self) -> tuple[str, ...]:
-        return self.cluster, *self.plan.fabrics, self.plan.network, str(self.plan.mtu)
+        return self.cluster, *self.plan.fabrics, self.plan.network, str(self.plan.mtu), str(self.plan.edge)
 
     def record(self) -> Record:
         """What :meth:`adopt` needs."""
@@ -212,6 +229,14 @@ class Fabric:
             inside.send(messages)
         self._nodes[unit.name] = _NodeEnd(unit, inside, port)
         self._ways[unit.name] = {}
+        if self.plan.edge:
+            mark = edge_mark(unit)
+            self._edge.send(
+                [
+                    netlink_rules.set_rule(mark, _EDGE_TABLES + mark),
+                    netlink_rules.set_way_out(_EDGE_TABLES + mark, unit.addresses[0]),
+                ]
+            )
 
     def _fabric_entries(self, unit: plan.Node) -> Iterator[netlink.Message]:
         for address, block, host in zip(unit.addresses, self.blocks, self.hosts, strict=True):
@@ -228,7 +253,9 @@ class Fabric:
             return
         end.socket.close()
         if self._edge is not None:
-            self._edge.send([netlink.delete_link(end.port)])
+            mark = edge_mark(end.unit)
+            gone = [netlink_rules.delete_rule(mark, _EDGE_TABLES + mark)] if self.plan.edge else []
+            self._edge.send([netlink.delete_link(end.port), *gone])
         netns.delete(node_netns(self.cluster, name))
 
     def set_node_routes(self) -> None:
@@ -241,12 +268,14 @@ class Fabric:
             end.socket.send([*stale, *fresh])
             self._ways[name] = desired
 
-    def set_host_routes(self, routes: Iterable[plan.ExternalRoute]) -> None:
-        """Virtual addresses the host reaches through a node. A route by a node that is not there is left out."""
+    def set_host_routes(self, routes: Sequence[plan.ExternalRoute]) -> None:
+        """Virtual addresses the host reaches through a node, or through the edge. Nodes that are not there are left
+        out."""
         assert self._host is not None
         ends = {r.address: self._nodes.get(r.node) for r in routes}
         found = {address: _like(end.unit.addresses, address) for address, end in ends.items() if end is not None}
         desired = {address: via for address, via in found.items() if via}
+        desired |= {r.address: self.edge for r in routes if r.entries is not None}
         stale = [netlink.delete_route(a, via=v) for a, v in self._routes.items() if a not in desired]
         fresh = [netlink.set_route(a, via=v) for a, v in desired.items() if self._routes.get(a) != v]
         self._host.send([*stale, *fresh])

@@ -277,11 +277,16 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class ExternalRoute(msgspec.Struct, frozen=True, order=True):
-    """An address outside the pod network that the host reaches through a node (LoadBalancer VIP)."""
+    """An address outside the pod network that the host reaches through a node (LoadBalancer VIP).
+
+    ``entries``: the nodes among which the load balancer outside of the nodes spreads connections, those whose health
+    check passes; none: nobody answers. None: there is no such hop, ``node`` takes everything.
+    """
 
     address: str
     node: str
     origin: Origin
+    entries: tuple[str, ...] | None = None
 
 
 class NodePlan(msgspec.Struct, frozen=True):
@@ -298,6 +303,19 @@ class NodePlan(msgspec.Struct, frozen=True):
     network: Network = "host-gw"
     mtu: int = ETHERNET_MTU
     """The largest packet of a pod. Links between nodes have room for the tunnel besides."""
+    edge: bool = False
+    """Whether load balancer addresses are outside of the nodes, on a hop of their own."""
+
+
+def edge_netns(cluster: str) -> str:
+    """Name of the namespace outside of the nodes that holds the fabric's bridge, and the load balancer."""
+    return node_netns(cluster, ".edge")
+
+
+def edge_mark(node: Node) -> int:
+    """The number of a node at the edge, never 0: what is left of its address within the fabric."""
+    last = node.addresses[0].split(".")[-2:]
+    return int(last[0]) << 8 | int(last[1])
 
 
 def node_netns(cluster: str, node: str) -> str:

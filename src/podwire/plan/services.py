@@ -122,6 +122,8 @@ class ServiceNode(msgspec.Struct, frozen=True, order=True):
     origin: Origin
     eligible: bool = True
     """False while the node is being deleted: load balancers shall take it out (KEP-3836)."""
+    excluded: bool = False
+    """Labelled to be left out by load balancers."""
 
 
 class ProxySettings(msgspec.Struct, frozen=True):

@@ -76,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True):
     """How pods of different nodes reach each other: by plain routes, or inside UDP from node to node."""
     mtu: int = 1500
     """The largest packet of a pod. A tunnel's overhead is on top of it, on the links between nodes."""
+    load_balancer: Literal["node", "edge"] = "node"
+    """Where load balancer addresses are: on the nodes, or on a hop outside of them that spreads over nodes."""
     planes: bool = True
     """False where no packet plane exists (offline, simulated): nothing waits for a plane's confirmation."""
 
