@@ -45,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_down(commands)
     _add_status(commands)
     _add_simple(commands)
+    _add_export(commands)
     _add_exec(commands)
     _add_trace(commands)
     _add_dns(commands)
@@ -137,6 +138,17 @@ def _add_simple(commands: Commands) -> None:
     parser = commands.add_parser("doctor", help="what this machine lacks, and the fix")
     _add_output(parser)
     parser.set_defaults(run=doctor.run)
+
+
+def _add_export(commands: Commands) -> None:
+    from podwire.cli import export
+
+    parser = commands.add_parser("export", help="a cluster as manifests, for up -f and kubectl apply -f")
+    _add_name(parser)
+    parser.add_argument("--kubeconfig", type=Path, help="export any cluster (but for its own system namespaces)")
+    parser.add_argument("-n", "--namespace", action="append", default=[], help="only this namespace (repeatable)")
+    parser.add_argument("-o", "--output", dest="file", type=Path, help="file to write, mode 0600 (default: print)")
+    parser.set_defaults(run=export.run)
 
 
 def _add_exec(commands: Commands) -> None:

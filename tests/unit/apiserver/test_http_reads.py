@@ -140,6 +140,17 @@ def test_fields_named_twice() -> None:
     serve(body)
 
 
+def test_a_warning_may_name_any_field() -> None:
+    async def body(client: Client) -> None:
+        value = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"w"},"a\\u0000\\r\\nX: y":1}'
+        headers = {"Content-Type": "application/json"}
+        async with client.request("POST", CMS, data=value, headers=headers) as response:
+            assert response.status == 201
+            assert response.headers["Warning"] == '299 - "unknown field \\"a   X: y\\""'
+
+    serve(body)
+
+
 def test_discovery_has_etags_and_both_forms() -> None:
     async def body(client: Client) -> None:
         accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"

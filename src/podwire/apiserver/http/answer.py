@@ -25,9 +25,14 @@ def reply(
     """JSON bytes."""
     response = Response(body=data, status=code, content_type=JSON, headers=headers)
     for text in warnings:
-        shown = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
-        response.headers.add("Warning", f'299 - "{shown}"')
+        response.headers.add("Warning", f'299 - "{_quotable(text)}"')
     return response
+
+
+def _quotable(text: str) -> str:
+    """``text`` inside a quoted string of a header: without control characters, which field names may hold."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return shown.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def refuse(error: StatusError) -> Response:
