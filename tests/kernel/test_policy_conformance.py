@@ -142,6 +142,18 @@ def named_ports(writer: Writer, tier: str) -> None:
         writer.add(f"CNP{tier}Tier{d.capitalize()}NamedPort", policy, expected=expected)
 
 
+def node_peers(writer: Writer, tier: str) -> None:
+    """A node arrives at refuses: nobody listens on the port."""
+    test = f"CNP{tier}TierEgressNodePeers"
+    nodes: Json = {"nodes": {}}
+    world: Json = {"networks": ["0.0.0.0/0"]}
+    for action in ("Accept", "Deny", "Pass") if tier == "Admin" else ("Accept", "Deny"):
+        after = rule("Deny" if action != "Deny" else "Accept", "egress", world)
+        policy = {"tier": tier, "egress": [rule(action, "egress", nodes), after]}
+        expected = [Expect("egress", "node", "TCP", 4321, action != "Deny")]
+        writer.add(test, policy, expected=[*expected, Expect("egress", "foe", "TCP", 8080, action == "Deny")])
+
+
 def network_policy(*rules: str) -> Json:
     """Isolates in both directions; lets friends in and out in the named ones."""
     friend = [{"namespaceSelector": {"matchLabels": {"house": "friend"}}}]
@@ -187,6 +199,7 @@ def write_runs(addresses: dict[str, str]) -> list[SubRun]:
         gress(writer, tier)
         inline_cidrs(writer, tier, addresses)
         named_ports(writer, tier)
+        node_peers(writer, tier)
     integration(writer)
     priority(writer)
     return writer.runs
@@ -215,8 +228,16 @@ async def observe(cluster: EmbeddedCluster, runs: list[SubRun]) -> dict[tuple[st
 
     plain: dict[tuple[str, Expect], Probe] = {}
     sctp: dict[tuple[str, Expect], SctpProbe] = {}
+    nodes = {name: node.addresses[0] for name, node in world.plans.services.nodes.items()}
     for run in runs:
         for want in run.expected:
+            if want.peer == "node":
+                subject = world.plans.policy.pods[f"home/{run.subject}"]
+                far = next(address for name, address in nodes.items() if name != subject.node)
+                party = world.pod_party(subject.pod)
+                assert party is not None
+                plain[run.subject, want] = Probe(netns_of(world, party), far, want.port, want.protocol)
+                continue
             source, target = ends(run, want)
             netns = [netns_of(world, party) for p in (source, target) if (party := world.pod_party(p.pod))]
             address = target.addresses[0]
@@ -226,7 +247,7 @@ async def observe(cluster: EmbeddedCluster, runs: list[SubRun]) -> dict[tuple[st
             else:
                 plain[run.subject, want] = Probe(netns[0], address, want.port, want.protocol)
     answers, arrived = await asyncio.gather(send_probes(list(plain.values())), send_inits(sctp.values()))
-    seen = {key: answers[probe].outcome == "connects" for key, probe in plain.items()}
+    seen = {key: answers[probe].outcome in ("connects", "refused") for key, probe in plain.items()}
     return seen | {key: arrived[probe] for key, probe in sctp.items()}
 
 

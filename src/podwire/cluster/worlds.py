@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 OBSERVED_KINDS = (
     "Namespace", "Node", "Pod", "Deployment", "ReplicaSet", "StatefulSet", "Service", "EndpointSlice", "ConfigMap",
-    "Ingress", "IngressClass", "NetworkPolicy", "ClusterNetworkPolicy",
+    "Ingress", "IngressClass", "NetworkPolicy", "ClusterNetworkPolicy", "AdminNetworkPolicy",
+    "BaselineAdminNetworkPolicy",
 )  # fmt: skip
 """What a question about somebody else's cluster reads. No Secrets: a question must not need them."""
 

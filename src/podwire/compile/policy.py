@@ -30,6 +30,7 @@ from podwire.compile.policy_classes import (
 from podwire.compile.policy_names import Learned, learned_addresses, patterns_of
 from podwire.compile.policy_refused import find_refused, list_refusals
 from podwire.compile.policy_status import condition_writes, find_audited, find_idle
+from podwire.compile.policy_superseded import find_superseded
 from podwire.compile.policy_tiers import Situation, cluster_policies_of, fold_tiers, reserve_nodes, reserve_self
 from podwire.compile.policy_views import (
     BlockPeer,
@@ -71,7 +72,7 @@ def compile_policy(context: Context) -> Piece:
     idle = memo.unit("policy-idle", (plan.decisions, views), lambda: _idle(folded, views, pods.values(), namespaces))
     return Piece(
         policy=plan,
-        findings=(*world.findings, *idle, *refused),
+        findings=(*world.findings, *idle, *refused, *find_superseded(context)),
         writes=dict(condition_writes(context, world.cluster, plan, refused)),
         wake_at=ends,
     )

@@ -30,6 +30,7 @@ from podwire.kube.policy import PodDisruptionBudget
 from podwire.kube.rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 from podwire.kube.scheduling import PriorityClass
 from podwire.kube.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
+from podwire.kube.superseded import AdminNetworkPolicy, BaselineAdminNetworkPolicy
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -213,6 +214,24 @@ _ROWS = (
         ("cnp",),
         (),
         ("status",),
+    ),
+    Kind(
+        "AdminNetworkPolicy",
+        "policy.networking.k8s.io",
+        "v1alpha1",
+        "adminnetworkpolicies",
+        AdminNetworkPolicy,
+        False,
+        ("anp",),
+    ),
+    Kind(
+        "BaselineAdminNetworkPolicy",
+        "policy.networking.k8s.io",
+        "v1alpha1",
+        "baselineadminnetworkpolicies",
+        BaselineAdminNetworkPolicy,
+        False,
+        ("banp",),
     ),
 )
 

@@ -1,5 +1,6 @@
 """ClusterNetworkPolicy semantics C1 to C7, decided by the same tables the kernel gets."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from podwire.compile import compile_plans
 from podwire.compile.context import Context, Piece
 from podwire.compile.memo import Memo
 from podwire.compile.policy import compile_policy
+from podwire.kube.validate.clusterpolicy import check_cluster_network_policy
 from podwire.plan import Merge, PolicyPlan, PolicyVerdict, decide_policy
 from podwire.testing.build import namespace, node, pod, policy, snapshot
 
@@ -200,3 +202,31 @@ def test_rules_about_nodes_differ_from_node_to_node() -> None:
         subject = plan.pods[key]
         found = decide_policy(plan, subject=subject, direction="egress", peer=address, protocol="TCP", port=1)
         assert found.action == own
+
+
+def test_older_admin_policies_are_not_enforced_and_written_anew() -> None:
+    """The converted form is a policy that the API takes and that denies what was meant."""
+    older = {
+        "apiVersion": "policy.networking.k8s.io/v1alpha1",
+        "kind": "AdminNetworkPolicy",
+        "metadata": {"name": "old", "uid": "old"},
+        "spec": {
+            "priority": 7,
+            "subject": {"namespaces": {}},
+            "ingress": [
+                {"name": "in", "action": "Allow", "from": [RED], "ports": [{"namedPort": "http"}]},
+                {"action": "Deny", "from": [ALL], "ports": [{"portNumber": {"protocol": "TCP", "port": 8080}}]},
+            ],
+            "egress": [{"action": "Pass", "to": [ALL], "ports": [{"portRange": {"start": 1, "end": 9}}]}],
+        },
+    }
+    piece = compiled(older)
+    assert verdict(piece, "a/web", "ingress", CLIENT_IP).action == "allow"
+    (finding,) = (f for f in piece.findings if f.code == "PW2022")
+    instead = json.loads(finding.fix.partition(" with ")[2])
+    assert not list(check_cluster_network_policy(instead, None))
+    assert into_web(instead) == "deny"
+    assert into_web(instead, peer=DB_IP) == "allow"
+    baseline = {**older, "kind": "BaselineAdminNetworkPolicy"}
+    (finding,) = (f for f in compiled(baseline).findings if f.code == "PW2022")
+    assert '"tier":"Baseline"' in finding.fix
