@@ -78,6 +78,23 @@ def podwire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPodwire
         yield running
 
 
+def test_top_shows_what_programs_use(podwire: RunningPodwire) -> None:
+    script = "x=$(head -c 30000000 /dev/zero | tr '\\0' a); while :; do :; done"
+    podwire.kubectl("run", "busy", "--image=busybox", "--restart=Never", "--command", "--", "bash", "-c", script)
+    podwire.kubectl("wait", "--for=condition=Ready", "pod/busy", "--timeout=60s")
+
+    def busy() -> tuple[int, int]:
+        name, cpu, memory = podwire.kubectl("top", "pod", "busy", "--no-headers").split()
+        assert (name, cpu[-1], memory[-2:]) == ("busy", "m", "Mi")
+        return int(cpu[:-1]), int(memory[:-2])
+
+    eventually(busy, lambda used: used[0] > 50 and used[1] >= 28)
+    nodes = [line.split() for line in podwire.kubectl("top", "node", "--no-headers").splitlines()]
+    assert [line[0] for line in nodes] == ["node-1", "node-2"] and any(line[1] != "0m" for line in nodes)
+    assert "app" in podwire.kubectl("top", "pod", "--containers")
+    podwire.kubectl("delete", "pod", "busy", "--force")
+
+
 def test_debug_with_a_terminal(podwire: RunningPodwire) -> None:
     master, slave = os.openpty()
     script = "while read line; do test $line && echo got $line on $(tty) && exit 0; done"

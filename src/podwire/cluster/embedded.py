@@ -25,8 +25,10 @@ from podwire.cluster.adapter import EmbeddedSource, apply_objects, issue_token, 
 from podwire.cluster.addresses import IpFamily, give_addresses
 from podwire.cluster.drivers import drive_packets, drive_simulated
 from podwire.cluster.home import ClusterHome
+from podwire.cluster.measured import Measured
 from podwire.cluster.system import NodeLayout, lay_out, system_objects
 from podwire.engine import Engine, State, is_ready, waiting_for
+from podwire.node import FakeNodeRuntime
 from podwire.planes.dns.driver import dns_argv
 from podwire.planes.envoy import envoy_argv
 from podwire.snapshot import ImageRule, Settings
@@ -106,6 +108,8 @@ class EmbeddedCluster:
             )
         engine.add(driven.slots)
         self.server.backend = driven.runtime
+        if not isinstance(driven.runtime, FakeNodeRuntime):
+            self.server.serve_metrics(Measured(driven.runtime))
         self._running = asyncio.create_task(engine.run(), name="engine")
         self._stack.push_async_callback(self._stop_engine)
         await self._ensure_system_objects()

@@ -16,6 +16,7 @@ Rules:
 import asyncio
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -37,6 +38,7 @@ from podwire.node.launch import Launcher
 from podwire.node.logs import LogStore
 from podwire.node.pod import PodRunner
 from podwire.node.streams import AttachSession, ExecSession, open_session
+from podwire.node.usage import Meter, Running, Usage, add_up
 from podwire.node.volumes import TokenSource, VolumeStore
 from podwire.node.wires import Record
 from podwire.node.work import ProcessRun
@@ -65,6 +67,7 @@ class NodeRuntime:
             tls=StandInTls(state_dir),
             store=VolumeStore(state_dir, tokens),
         )
+        self._meter = Meter(self._running_containers, time.time)
         self._claim: socket.socket | None = None
         self._fabric: Fabric | None = None
         self._applied: NodePlan | None = None
@@ -322,6 +325,28 @@ class NodeRuntime:
     def attacher(self) -> Attacher:
         """What CNI asks of this runtime."""
         return self._attacher
+
+    # Usage
+
+    def _running_containers(self) -> dict[tuple[str, str], Running]:
+        found: dict[tuple[str, str], Running] = {}
+        for uid, pod in self._pods.items():
+            for runner in (*pod.main, *pod.init, *pod.ephemeral):
+                run = runner.run
+                if run is not None:
+                    program = run.program if isinstance(run, ProcessRun) else None
+                    pid = program.pid if program is not None else 0
+                    found[uid, runner.container.name] = Running(pid, runner.fact.started_at)
+        return found
+
+    def pod_usage(self, uid: str) -> dict[str, Usage]:
+        """What the running containers of a pod use, by name."""
+        return {name: used for (owner, name), used in self._meter.usage().items() if owner == uid}
+
+    def node_usage(self, name: str) -> Usage | None:
+        """What the pods of a node use together; None when nothing runs there."""
+        here = {uid for uid, unit in self._units.items() if unit.node == name}
+        return add_up([used for (uid, _), used in self._meter.usage().items() if uid in here])
 
     # Streams
 
