@@ -11,7 +11,8 @@ from pathlib import Path
 
 def pages() -> dict[str, str]:
     """Page texts by file name."""
-    return {"cli.md": "\n".join(_cli()) + "\n", "kinds.md": "\n".join(_kinds()) + "\n"}
+    made = {"cli.md": _cli(), "kinds.md": _kinds(), "pod-fields.md": _pod_fields()}
+    return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
 def _cli() -> Iterator[str]:
@@ -43,6 +44,23 @@ def _command(name: str, text: str, parser: argparse.ArgumentParser) -> Iterator[
         shown = ", ".join(action.option_strings) or str(action.metavar or action.dest)
         value = "" if not action.option_strings or action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
         yield f"| `{shown}{value}` | {action.help or ''} |"
+
+
+def _pod_fields() -> Iterator[str]:
+    from podwire.compile.pod_fields import FIELDS
+
+    yield "# Fields of a pod"
+    yield ""
+    yield "What podwire does with each field of a pod and its containers. *Enforced*: what Kubernetes documents"
+    yield "happens, within the note. *Reported*: stored and shown; where it is set, PW6024 on the object says that"
+    yield "nothing acts on it (an information where no answer changes, else a warning and an Event). What validation"
+    yield "refuses is an error of the API. Volumes of kinds that are not mounted are PW6020. A test holds this table"
+    yield "against the schema."
+    for kind, fields in FIELDS.items():
+        yield from ("", f"## {kind}", "", "| field | what happens | note |", "|---|---|---|")
+        for name, treatment in sorted(fields.items()):
+            how = f"{treatment.how} ({treatment.severity})" if treatment.how == "reported" else treatment.how
+            yield f"| {name} | {how} | {treatment.note} |"
 
 
 def _kinds() -> Iterator[str]:

@@ -19,8 +19,10 @@ from math import ceil
 import msgspec
 
 from podwire.base import FieldPath, Finding, Origin, Ref
+from podwire.compile.containers_confinement import check_non_root, compile_confinement, unverified_root
 from podwire.compile.containers_life import compile_life, user_of
 from podwire.compile.images import OWN_PLANES, decide_work, find_run, repository_of
+from podwire.compile.pod_fields import container_findings
 from podwire.compile.probes import compile_probe, probe_ports
 from podwire.kube import ConfigMap, PersistentVolume, Pod, Secret
 from podwire.kube.pods import Container as KubeContainer
@@ -88,7 +90,8 @@ def compile_container(
         rules=around.rules,
         extra_ports=extra,
     )
-    findings = list(_not_enforced(container, ref, path))
+    findings = list(container_findings(around.pod, container, path))
+    confined = compile_confinement(container, around.pod, path, findings)
     is_own = repository_of(container.image) in OWN_PLANES
     life = compile_life(container, around.pod, path, findings)
     run = find_run(container.image, around.rules)
@@ -96,6 +99,14 @@ def compile_container(
     if run is not None:
         env = dict(run.env) | env
         user = user_of(user, run.user)
+    problems.extend(
+        Problem.of(ref, container.name, f"{path}.securityContext.runAsNonRoot", Missing(why))
+        for why in check_non_root(container, around.pod, user, work=work, own_root=run is not None)
+    )
+    if unverified_root(container, around.pod, user, work=work, own_root=run is not None):
+        where = FieldPath(f"{path}.securityContext.runAsNonRoot")
+        message = "runAsNonRoot: the user of the image is not known, and the command mapped to it runs as root"
+        findings.append(Finding("PW6024", "warning", ref, where, message, "set runAsUser"))
     unit = plan.Container(
         origin=Origin(ref, FieldPath(path)),
         name=container.name,
@@ -115,18 +126,12 @@ def compile_container(
         message_path="" if is_own else container.termination_message_path,
         message_from_logs=container.termination_message_policy == "FallbackToLogsOnError",
         user=user,
+        capabilities=confined.capabilities,
+        read_only_root=confined.read_only_root,
+        no_new_privileges=confined.no_new_privileges,
+        stop_signal=(container.lifecycle or {}).get("stopSignal") or "",
     )
     return unit, tuple(problems), tuple(findings)
-
-
-def _not_enforced(container: KubeContainer, ref: Ref, path: str) -> Iterator[Finding]:
-    """Fields that are accepted, and that nothing here acts on."""
-    if container.volume_devices:
-        yield _ignored(ref, f"{path}.volumeDevices", "block devices are not attached")
-
-
-def _ignored(ref: Ref, path: str, message: str) -> Finding:
-    return Finding("PW6024", "warning", ref, FieldPath(path), message, "do not rely on it here")
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

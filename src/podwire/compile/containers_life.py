@@ -4,7 +4,7 @@ Rules:
 
 1. A ``tcpSocket`` hook is accepted by the API and fails when it runs; so does a hook that names a port the container
    does not have. Both are findings.
-2. The container's security context overrides the pod's. What is not enforced of it is a finding (PW6024).
+2. The container's security context overrides the pod's.
 
 Source: core/v1 Lifecycle, Container.restartPolicy, SecurityContext; kubernetes ``pkg/kubelet/lifecycle/handlers.go``.
 """
@@ -20,9 +20,6 @@ from podwire.kube import Pod
 from podwire.kube.pods import Container
 from podwire.plan.node import ExecCheck, Hook, HttpCheck, RestartRule, Sleep, TcpCheck, User
 
-_ENFORCED = ("runAsUser", "runAsGroup", "supplementalGroups", "supplementalGroupsPolicy", "fsGroup")
-_HARMLESS = ("fsGroupChangePolicy", "runAsNonRoot", "windowsOptions", "allowPrivilegeEscalation", "privileged")
-
 
 class Life(msgspec.Struct, frozen=True):
     """What :func:`compile_life` found."""
@@ -37,7 +34,6 @@ class Life(msgspec.Struct, frozen=True):
 def compile_life(container: Container, pod: Pod, path: str, findings: list[Finding]) -> Life:
     """Hooks, restart rules and user of one container."""
     lifecycle = container.lifecycle or {}
-    findings.extend(_unenforced(container, pod, path))
     return Life(
         post_start=_hook(container, "postStart", lifecycle, (pod.ref, path), findings),
         pre_stop=_hook(container, "preStop", lifecycle, (pod.ref, path), findings),
@@ -101,15 +97,3 @@ def user_of(asked: User, image_user: str) -> User:
         return asked
     user, _, group = image_user.partition(":")
     return msgspec.structs.replace(asked, user=user, group=asked.group or group)
-
-
-def _unenforced(container: Container, pod: Pod, path: str) -> Iterator[Finding]:
-    """Parts of the security contexts that look like protection, and that nothing here enforces."""
-    for field, context in (
-        (f"{path}.securityContext", container.security_context),
-        ("spec.securityContext", pod.spec.security_context if path.endswith("[0]") else None),
-    ):
-        ignored = sorted(k for k, v in (context or {}).items() if v and k not in (*_ENFORCED, *_HARMLESS))
-        if ignored:
-            message = f"not enforced: {', '.join(ignored)}"
-            yield Finding("PW6024", "info", pod.ref, FieldPath(field), message, "do not rely on it here")

@@ -20,6 +20,7 @@ from podwire.compile.accounts import ROOT_CA, VOLUME, access_volume, give_access
 from podwire.compile.attachments import is_attached
 from podwire.compile.containers import Missing, Problem, Surroundings, compile_container, needs_address
 from podwire.compile.context import Context
+from podwire.compile.pod_fields import pod_findings
 from podwire.compile.volumes import Volumes, compile_volumes, mount_volumes, volume_findings
 from podwire.kube import ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret
 from podwire.kube.pods import Container as KubeContainer
@@ -154,7 +155,7 @@ def _compile(
         claims={c.metadata.name: v for c, v in zip(references.claims, references.volumes, strict=True)},
     )
     problems: list[Problem] = []
-    findings = list(volume_findings(around))
+    findings = [*pod_findings(pod), *volume_findings(around)]
     volumes = compile_volumes(around) if pod.spec.volumes else Volumes()
     into = _Collected(around, volumes, problems, findings)
     init = tuple(_containers(pod.spec.init_containers, "initContainers", into))

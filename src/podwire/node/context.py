@@ -17,7 +17,7 @@ from podwire.node.launch import Launcher, Program, Request
 from podwire.node.logs import LogStore
 from podwire.node.volumes import VolumeStore
 from podwire.plan import EventFact, node_netns
-from podwire.plan.node import Container, Pod, ProcessWork
+from podwire.plan.node import CAPABILITIES, Container, Pod, ProcessWork
 
 if TYPE_CHECKING:
     from podwire.node.work import Run
@@ -116,7 +116,7 @@ class PodContext:
 
     def request(self, container: Container, argv: tuple[str, ...], *, cwd: str = "", tty: bool = False) -> Request:
         """A program as this container would see it: environment, files, names."""
-        unit, user = self.unit, container.user
+        unit, user, kept = self.unit, container.user, container.capabilities
         files = [(f.path, f.mode, f.content) for f in container.files]
         mine = {path for path, _, _ in files}
         files += [f for f in self._name_files() if f[0] not in mine]
@@ -133,6 +133,9 @@ class PodContext:
             user=user.user,
             group=user.group,
             groups=user.groups,
+            keep=None if kept is None else tuple(CAPABILITIES.index(name) for name in kept),
+            read_only=container.read_only_root,
+            no_new_privileges=container.no_new_privileges,
             tty=tty,
         )
 

@@ -45,7 +45,8 @@ class Request(msgspec.Struct, frozen=True):
     for, without knowing.
 
     ``mounts``: path in the container, file or folder of this machine, read-only. ``root``: the folders of the root file
-    system, topmost first; none: the machine's. ``user``, ``group``: ids or names; empty: root.
+    system, topmost first; none: the machine's; ``read_only`` but for what is mounted. ``keep``: numbers of the
+    capabilities it may have; None: all. ``user``, ``group``: ids or names; empty: root.
     """
 
     netns: str
@@ -60,6 +61,9 @@ class Request(msgspec.Struct, frozen=True):
     user: str = ""
     group: str = ""
     groups: tuple[int, ...] = ()
+    keep: tuple[int, ...] | None = None
+    read_only: bool = False
+    no_new_privileges: bool = False
     tty: bool = False
     join: "Program | None" = None
     beside: "Program | None" = None
@@ -250,6 +254,9 @@ def _encode(request: Request) -> bytes:
         "user": request.user,
         "group": request.group,
         "groups": list(request.groups),
+        "keep": None if request.keep is None else list(request.keep),
+        "read_only": request.read_only,
+        "no_new_privileges": request.no_new_privileges,
         "tty": request.tty,
         "join": request.join.ident if request.join is not None else 0,
         "beside": request.beside.ident if request.beside is not None else 0,

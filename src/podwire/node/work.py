@@ -104,7 +104,7 @@ class ProcessRun:
         if self.program is None:
             return
         if grace_seconds > 0:
-            self.program.signal(signal.SIGTERM)
+            self.program.signal(getattr(signal, self._container.stop_signal, signal.SIGTERM))
             await asyncio.wait([self.exited], timeout=grace_seconds)
         self.program.kill()
         await asyncio.wait([self.exited], timeout=10)

@@ -27,6 +27,7 @@ import select
 import signal
 import socket
 import stat
+import struct
 import sys
 from collections import deque
 from contextlib import suppress
@@ -35,6 +36,7 @@ from typing import Any
 NEWNS, NEWUTS, NEWPID, NEWNET = 0x20000, 0x4000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 0x1000, 0x2000, 0x4000, 0x40000, 2
 MS_RDONLY, MS_REMOUNT = 1, 32
+PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 PR_SET_PDEATHSIG, SYS_PIVOT_ROOT, TIOCSCTTY = 1, {"x86_64": 155, "aarch64": 41}, 0x540E
 DEFAULT_FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse")
@@ -45,6 +47,7 @@ LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 )
+SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
 NOT_SHOWN = ("/proc/", "/sys/", "/dev/", "/run/netns/", "/run/docker/", "/var/lib/docker/", "/var/lib/containerd/")
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -320,6 +323,12 @@ def furnish(request: dict[str, Any], root: str, submounts: list[str]) -> None:
     place_mounts(request["mounts"])
     for path, mode, content in request["files"]:
         place(path, mode, content)
+    if request["read_only"]:
+        os.makedirs(request["cwd"] or "/", exist_ok=True)
+        mounted = {path.rstrip("/") for path, _, _ in request["mounts"]}
+        for point in ("/", *(p for p in submounts if not request["root"] and p not in mounted)):
+            with suppress(FileNotFoundError):  # a mount of the machine that could not be shown
+                mount("", point, "none", MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
 def show_all(request: dict[str, Any], root: str, merged: str, submounts: list[str]) -> None:
@@ -391,10 +400,18 @@ def place_mounts(mounts: list[tuple[str, str, bool]]) -> None:
                 open(path, "w").close()
         mount(held, path, "none", MS_MOVE)
         if read_only:
-            mount("", path, "none", MS_BIND | MS_REMOUNT | MS_RDONLY)
+            make_read_only(path)
         (os.rmdir if os.path.isdir(held) else os.unlink)(held)
     if mounts:
         os.rmdir("/.podwire")
+
+
+def make_read_only(path: str) -> None:
+    """A mount and what is mounted below it; before Linux 5.12 itself alone."""
+    attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+    arguments = (SYS_MOUNT_SETATTR, AT_FDCWD, path.encode(), AT_RECURSIVE, attributes, len(attributes))
+    if libc.syscall(*arguments) < 0:
+        mount("", path, "none", MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
 def show(point: str, target: str, room: str) -> None:
@@ -429,6 +446,17 @@ def attach(streams: list[int], *, tty: bool) -> None:
         os.dup2(descriptor, target)
     if tty:
         check(libc.ioctl(0, TIOCSCTTY, 0), "set the controlling terminal")
+
+
+def confine(request: dict[str, Any]) -> None:
+    """Give up capabilities, for this program and all it starts, and more rights by programs that would give them."""
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as last:
+        everything = range(int(last.read()) + 1)
+    for number in everything if request["keep"] is not None else ():
+        if number not in request["keep"]:
+            check(libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0), "drop a capability")
+    if request["no_new_privileges"]:
+        check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "give up more privileges")
 
 
 def become_user(request: dict[str, Any]) -> None:
@@ -477,6 +505,7 @@ def execute(request: dict[str, Any]) -> None:
         raise OSError(22, "no command specified: neither the container nor its image has one")
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
+    confine(request)
     become_user(request)
     try:
         os.execvpe(argv[0], argv, environment)  # noqa: S606

@@ -12,7 +12,7 @@ Rules:
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -183,6 +183,52 @@ class Mount(msgspec.Struct, frozen=True):
     read_only: bool = False
 
 
+CAPABILITIES: Final = (
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+)
+"""Names without ``CAP_``; the place of a name is its number (linux/capability.h)."""
+
+
 class User(msgspec.Struct, frozen=True):
     """Who a program runs as: ids, or names looked up in its own ``/etc/passwd`` and ``/etc/group``; empty: root."""
 
@@ -216,6 +262,12 @@ class Container(msgspec.Struct, frozen=True):
     message_path: str = ""
     message_from_logs: bool = False
     user: User = User()
+    capabilities: tuple[str, ...] | None = None
+    """Those it may have; None: all."""
+    read_only_root: bool = False
+    no_new_privileges: bool = False
+    stop_signal: str = ""
+    """``SIGTERM`` when empty."""
     target: str = ""
     """Of an ephemeral container: the container of the pod whose processes it shares."""
 
