@@ -16,6 +16,8 @@ BENCHES = (
     "api-watch",
     "dns-qps",
     "dns-latency",
+    "dns-scale",
+    "dns-forward",
     "dns-memory",
     "dns-update",
 )

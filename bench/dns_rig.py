@@ -98,6 +98,11 @@ class Server:
         self.name, self.port, self.pid = name, port, pid
         self.apply: Callable[[ZonePlan], Awaitable[None]] | None = None
 
+    def cpu_seconds(self) -> float:
+        """User and system time so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory_bytes(self) -> int:
         """Proportional set size."""
         rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
@@ -105,7 +110,9 @@ class Server:
 
 
 @asynccontextmanager
-async def podwire_server(plan: ZonePlan) -> AsyncIterator[Server]:
+async def podwire_server(
+    plan: ZonePlan, *, core: int = SERVER_CORE, port: int = 0, more: tuple[str, ...] = ()
+) -> AsyncIterator[Server]:
     """The worker with this zone loaded, on the first core."""
     loaded = asyncio.Event()
     facts: list[PlaneFact] = []
@@ -120,8 +127,8 @@ async def podwire_server(plan: ZonePlan) -> AsyncIterator[Server]:
         await driver.start()
         await driver.apply(plan)
         http = [word for name in ("--health", "--ready", "--metrics") for word in (name, "127.0.0.1:0")]
-        argv = (*dns_argv(Path(folder)), "--listen", "127.0.0.1:0", *http)
-        process = await asyncio.create_subprocess_exec(*_pinned(argv, SERVER_CORE), stdout=asyncio.subprocess.PIPE)
+        argv = (*dns_argv(Path(folder)), "--listen", f"127.0.0.1:{port}", *http, *more)
+        process = await asyncio.create_subprocess_exec(*_pinned(argv, core), stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         port = 0
         while not port:
@@ -151,8 +158,11 @@ def _pinned(argv: tuple[str, ...], core: int) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def coredns_server(path: str, services: int, endpoints: int) -> AsyncIterator[Server]:
-    """CoreDNS with kubeadm's options over the same objects in podwire's API server, on the first core."""
+async def coredns_server(
+    path: str, services: int, endpoints: int, *, more: str = "", domain: str = DOMAIN
+) -> AsyncIterator[Server]:
+    """CoreDNS with kubeadm's options over the same objects in podwire's API server, on the first core; ``more`` are
+    lines of its Corefile."""
     from podwire.apiserver.server import ApiServer, ApiSettings
     from podwire.cluster.adapter import apply_objects
 
@@ -165,13 +175,13 @@ async def coredns_server(path: str, services: int, endpoints: int) -> AsyncItera
         assert not refused, refused[0]
         port = _free_port()
         corefile = Path(folder) / "Corefile"
-        block = f"kubernetes {DOMAIN} in-addr.arpa {{\n kubeconfig {kubeconfig}\n ttl 30\n}}"
-        corefile.write_text(f".:{port} {{\n bind 127.0.0.1\n {block}\n loadbalance\n}}\n")
+        block = f"kubernetes {domain} in-addr.arpa {{\n kubeconfig {kubeconfig}\n ttl 30\n}}"
+        corefile.write_text(f".:{port} {{\n bind 127.0.0.1\n {block}\n loadbalance\n {more}\n}}\n")
         argv = _pinned((path, "-conf", str(corefile)), SERVER_CORE)
         process = await asyncio.create_subprocess_exec(*argv, env={**os.environ, "GOMAXPROCS": "1"})
         try:
             server = Server("coredns", port, process.pid)
-            await _answers(server, name_of(services - 1))
+            await _answers(server, name_of(services - 1).removesuffix(DOMAIN) + domain)
             yield server
         finally:
             process.kill()
@@ -250,20 +260,22 @@ def mix(services: int, count: int = 20_000) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def query_file(services: int) -> Iterator[str]:
-    """The mix in dnsperf's format."""
+def query_file(questions: list[tuple[str, str]]) -> Iterator[str]:
+    """Questions in dnsperf's format."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.writelines(f"{name} {rtype}\n" for name, rtype in mix(services))
+        file.writelines(f"{name} {rtype}\n" for name, rtype in questions)
         file.flush()
         yield file.name
 
 
-def dnsperf(server: Server, services: int, seconds: int) -> tuple[float, float]:
+def dnsperf(
+    server: Server, services: int, seconds: int, *, clients: int = 4, asked: list[tuple[str, str]] | None = None
+) -> tuple[float, float]:
     """Queries per second and the share that was lost. Raises SystemExit without dnsperf."""
     program = shutil.which("dnsperf")
     if program is None:
         raise SystemExit("dnsperf is needed for queries per second: apt-get install dnsperf")
-    with query_file(services) as path:
+    with query_file(asked or mix(services)) as path:
         words = (
             program,
             "-s",
@@ -275,7 +287,7 @@ def dnsperf(server: Server, services: int, seconds: int) -> tuple[float, float]:
             "-l",
             str(seconds),
             "-c",
-            "4",
+            str(clients),
             "-q",
             "200",
         )
