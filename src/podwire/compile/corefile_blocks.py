@@ -172,7 +172,7 @@ def _check_kubernetes(blocks: list[d.ServerBlock], text: str) -> None:
     if len(found) > 1:
         raise CorefileError("plugin kubernetes is used with different options", line=line, fix="keep one of them")
     for plugin in found:
-        domains = [z for z in plugin.zones if not is_reverse(z) and z not in plugin.multicluster]
+        domains = [z for z in plugin.zones if not is_reverse(z)]
         if len(domains) != 1 or not domains[0]:
             named = ", ".join(z or "." for z in domains) or "none"
             raise CorefileError(

@@ -196,11 +196,7 @@ def read_kubernetes(reading: Reading, line: Directive) -> d.Kubernetes:
         else:
             fields.update(read(option))
     zones = words.zones(line.args) or reading.zones
-    made = msgspec.convert({"plugin": "kubernetes", "zones": zones, **fields}, d.Kubernetes)
-    strange = [zone for zone in made.multicluster if zone not in zones]
-    if strange:
-        raise line.error(f"multicluster {strange[0]} is no zone of this plugin (there are: {', '.join(zones)})")
-    return made
+    return msgspec.convert({"plugin": "kubernetes", "zones": zones, **fields}, d.Kubernetes)
 
 
 def _pods(line: Directive) -> dict[str, object]:
@@ -244,7 +240,6 @@ _KUBERNETES: Mapping[str, Callable[[Directive], dict[str, object]]] = {
     "namespaces": lambda line: {"namespaces": line.texts},
     "namespace_labels": _selector,
     "labels": _selector,
-    "multicluster": lambda line: {"multicluster": words.zones(line.args)},
     "zonal": _flag,
     "fallthrough": lambda line: {"fallthrough": words.fallthrough(line)},
 }

@@ -46,7 +46,7 @@ def compile_zone(context: Context) -> Piece:
     if options is None:
         return Piece(zone=_empty(context, part.config), findings=part.findings)
     domain = next(zone for zone in options.zones if not is_reverse(zone))
-    naming = Naming(domain, options.ttl, options.endpoint_pod_names)
+    naming = Naming(domain, options.ttl, options.endpoint_pod_names, options.zonal)
     zone, findings = _compile_records(context, options, naming)
     reverse = tuple(zone for zone in options.zones if is_reverse(zone))
     plan = msgspec.structs.replace(
@@ -96,7 +96,7 @@ class _Zone:
             naming=naming,
             admits=lambda s: s.metadata.namespace in answered and (labels is None or labels(s.metadata.labels)),
             drop_empty=options.ignore_empty_service,
-            inputs=(options, naming.domain, naming.ttl, naming.pod_names),
+            inputs=(options, naming.domain, naming.ttl, naming.pod_names, naming.zonal),
             also={s.key for name in moved for s in snapshot.services_by_namespace.get(name, ())},
         )
         records.update(world)

@@ -8,9 +8,12 @@ Rules (numbers are those of ``docs/design/dns.md``):
    the Service's type.
 4. R9: an ExternalName Service is a CNAME; an IP literal becomes the address record that was meant (PW1202).
 5. R12: the bare Service name answers SRV with all ports, unnamed ones too. Port names answer A and AAAA as well.
-6. SRV: priority 0, weight ``max(1, 100 // n)`` over the n (address, port) pairs of the answer, equal targets once.
+6. ``zonal``: ``ZONE.pin._zone`` and ``ZONE.prefer._zone`` before the name of a headless Service have the endpoints of
+   that zone; of zones without endpoints ``pin`` has none and ``prefer`` all (``plan.zone.zonal_base``).
+7. SRV: priority 0, weight ``max(1, 100 // n)`` over the n (address, port) pairs of the answer, equal targets once.
 
-Source: Kubernetes DNS specification 1.1.0; coredns:plugin/backend_lookup.go for 5 and 6.
+Source: Kubernetes DNS specification 1.1.0; coredns:plugin/backend_lookup.go for 5 and 7,
+plugin/kubernetes/README.md for 6.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +25,7 @@ from podwire.base import FieldPath, Finding, Origin, Ref
 from podwire.kube import EndpointSlice, Service
 from podwire.kube.discovery import Endpoint
 from podwire.plan import Record, ZoneUnit
-from podwire.plan.zone import RecordType, reverse_name
+from podwire.plan.zone import ZONAL_DIRECTIVES, ZONAL_LABEL, RecordType, reverse_name
 
 MAX_NAME = 253
 MAX_LABEL = 63
@@ -36,6 +39,7 @@ class Naming(msgspec.Struct, frozen=True):
     ttl: int
     pod_names: bool = False
     """``endpoint_pod_names``: endpoints without a hostname are named after their pod."""
+    zonal: bool = False
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -48,6 +52,7 @@ class _Target(msgspec.Struct, frozen=True):
     number: int
     origin: Origin
     port_origin: Origin
+    zone: str = ""
 
 
 def compile_service_zone(
@@ -67,12 +72,15 @@ def compile_service_zone(
     ]
     if not headless:
         records.extend(_pointers(service, owner, naming.ttl))
-    return _unit(service, records), ()
+    zonal = naming.zonal and headless and bool(endpoints)
+    if zonal:
+        records.extend(_zonal(owner, endpoints, naming.ttl))
+    return _unit(service, records, (f"{ZONAL_LABEL}.{owner}",) if zonal else ()), ()
 
 
 def endpoint_addresses(slices: Sequence[EndpointSlice]) -> frozenset[str]:
     """Every ready address of the slices, for the question whether a clusterIP shadows its PTR."""
-    return frozenset(a for _, _, addresses, _ in _ready(slices) for a in addresses)
+    return frozenset(a for _, _, addresses, _, _ in _ready(slices) for a in addresses)
 
 
 def cluster_ips(service: Service) -> tuple[str, ...]:
@@ -113,8 +121,19 @@ def dashed(address: str) -> str:
     return text + "0" if text.endswith("-") else text
 
 
-def _unit(service: Service, records: Iterable[Record]) -> ZoneUnit:
-    return ZoneUnit(Origin(service.ref), tuple(sorted({(r.name, r.type, r.data): r for r in records}.values())))
+def _unit(service: Service, records: Iterable[Record], exists: tuple[str, ...] = ()) -> ZoneUnit:
+    return ZoneUnit(Origin(service.ref), tuple(sorted({(r.name, r.type, r.data): r for r in records}.values())), exists)
+
+
+def _zonal(owner: str, targets: tuple[_Target, ...], ttl: int) -> Iterator[Record]:
+    by_zone: dict[str, list[_Target]] = {}
+    for target in targets:
+        by_zone.setdefault(target.zone, []).append(target)
+    for zone, members in by_zone.items():
+        for directive in ZONAL_DIRECTIVES if zone else ():
+            name = f"{zone}.{directive}.{ZONAL_LABEL}.{owner}"
+            if is_dns_name(name):
+                yield from _answers(name, members, ttl)
 
 
 def _address_record(name: str, address: str, ttl: int, origin: Origin) -> Record:
@@ -134,21 +153,22 @@ def _cluster_targets(service: Service, owner: str) -> Iterator[_Target]:
 
 
 def _endpoint_targets(owner: str, slices: Sequence[EndpointSlice], naming: Naming) -> Iterator[_Target]:
-    for part, hostname, addresses, origin in _ready(slices, pod_names=naming.pod_names):
+    for part, hostname, addresses, origin, zone in _ready(slices, pod_names=naming.pod_names):
         ports = [p for p in part.ports if p.port]
         for address in addresses:
             host = f"{hostname or dashed(address)}.{owner}"
             if not is_dns_name(host):
                 continue
             if not ports:
-                yield _Target(host, address, "", "", 0, origin, origin)
+                yield _Target(host, address, "", "", 0, origin, origin, zone)
             for port in ports:
-                yield _Target(host, address, port.name or "", port.protocol or "TCP", port.port or 0, origin, origin)
+                name, protocol, number = port.name or "", port.protocol or "TCP", port.port or 0
+                yield _Target(host, address, name, protocol, number, origin, origin, zone)
 
 
 def _ready(
     slices: Sequence[EndpointSlice], *, pod_names: bool = False
-) -> Iterator[tuple[EndpointSlice, str, tuple[str, ...], Origin]]:
+) -> Iterator[tuple[EndpointSlice, str, tuple[str, ...], Origin, str]]:
     """Endpoints with condition ready true or absent: the slice controller sets it for publishNotReadyAddresses."""
     for part in slices:
         if part.address_type == "FQDN":
@@ -157,7 +177,7 @@ def _ready(
             if endpoint.conditions.ready is not False:
                 origin = Origin(part.ref, FieldPath(f"endpoints[{index}]"))
                 name = endpoint.hostname or (_pod_name(endpoint) if pod_names else "")
-                yield part, name.lower(), _normal(endpoint.addresses), origin
+                yield part, name.lower(), _normal(endpoint.addresses), origin, (endpoint.zone or "").lower()
 
 
 def _pod_name(endpoint: Endpoint) -> str:

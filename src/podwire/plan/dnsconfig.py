@@ -230,7 +230,6 @@ class Kubernetes(msgspec.Struct, frozen=True, tag="kubernetes", tag_field="plugi
     namespace_labels: str = ""
     labels: str = ""
     ignore_empty_service: bool = False
-    multicluster: Zones = ()
     zonal: bool = False
 
 

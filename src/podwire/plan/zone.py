@@ -28,6 +28,7 @@ CHASED = ("A", "AAAA", "CNAME")
 """Types that an alias answers; every other type at an ExternalName Service is NODATA, as in CoreDNS."""
 
 MAX_CHASE = 10
+ZONAL_LABEL, ZONAL_DIRECTIVES = "_zone", ("pin", "prefer")
 DASHED_ALPHABET = frozenset("0123456789abcdef-")
 
 
@@ -144,10 +145,18 @@ class ZoneIndex:
         found = self._records.get(name)
         if found is not None:
             return tuple(found)
+        wide = self._prefers(name)
+        if wide:
+            return tuple(msgspec.structs.replace(r, name=name) for r in self._records.get(wide, ()))
         plain = with_underscores(name, self.plan.domain)
         if plain != name:
             return tuple(msgspec.structs.replace(r, name=name) for r in self._records.get(plain, ()))
         return self._pod_records(name)
+
+    def _prefers(self, name: str) -> str:
+        """The Service whose endpoints a ``prefer`` name of a zone without endpoints has; empty for other names."""
+        directive, base = zonal_base(name, self.plan.domain)
+        return base.partition(".")[2] if directive == "prefer" and base in self._exists else ""
 
     def _zone_of(self, name: str) -> str | None:
         for zone in (self.plan.domain, *self.plan.reverse):
@@ -156,7 +165,7 @@ class ZoneIndex:
         return None
 
     def _negative(self, name: str, zone: str) -> Answer:
-        if name in self._exists or name == zone:
+        if name in self._exists or name == zone or zonal_base(name, self.plan.domain)[1] in self._exists:
             return Answer("NOERROR", (), "zone", f"{name} exists without records of its own")
         if self.plan.falls_through(zone):
             what = "address" if zone in self.plan.reverse else "name"
@@ -177,6 +186,16 @@ class ZoneIndex:
         rtype: RecordType = "A" if "." in parsed else "AAAA"
         origin = self.plan.units[f"Namespace/{namespace}"].origin
         return (Record(name, rtype, self.plan.pods.ttl, parsed, origin),)
+
+
+def zonal_base(name: str, domain: str) -> tuple[str, str]:
+    """``pin`` or ``prefer`` of a name ``ZONE.DIRECTIVE._zone.SERVICE.NAMESPACE.svc.Z``, and the name from ``_zone`` on;
+    empty for other names. A zone may have dots."""
+    suffix = f".svc.{domain}"
+    labels = name.removesuffix(suffix).split(".")
+    if not name.endswith(suffix) or len(labels) < 5 or labels[-3] != ZONAL_LABEL or labels[-4] not in ZONAL_DIRECTIVES:
+        return "", ""
+    return labels[-4], ".".join(labels[-3:]) + suffix
 
 
 def with_underscores(name: str, domain: str) -> str:

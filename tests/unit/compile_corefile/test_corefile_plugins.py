@@ -172,7 +172,7 @@ def test_options(text: str, wanted: d.Plugin) -> None:
         ("forward . 192.0.2.1 {\n doh_method PUT\n}", "allowed: GET, POST"),
         ("cache {\n serve_stale 1h later\n}", "allowed: immediate, verify"),
         ("cache {\n serve_stale_policy any\n}", "allowed: prefer_positive"),
-        ("kubernetes a.local {\n multicluster b.local\n}", "multicluster b.local is no zone of this plugin"),
+        ("kubernetes a.local {\n multicluster b.local\n}", "plugin kubernetes has no option 'multicluster'"),
         ("prometheus :9999", "on :9153 only"),
         ("log\n log\n cache\n cache", "plugin cache is in this block already"),
         ("loadbalance weighted file", "file is not there"),

@@ -13,6 +13,7 @@ Rules:
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from podwire.planes.dns import message as m
@@ -24,7 +25,7 @@ from podwire.planes.dns.metrics import Metrics, labels_of
 from podwire.planes.dns.table import Table
 from podwire.planes.dns.wire import Malformed, Query
 
-REMEMBERED = 20_000
+REMEMBERED = 65_536
 REMEMBERED_BYTES = 16 << 20
 TCP_LIMIT = 65_535
 STALE = (3, "nobody keeps the zone current; this answer may be old")
@@ -46,13 +47,14 @@ class Forward(NamedTuple):
 class Kept:
     """A remembered reply (or its rotations), without the id, and how often it was given since it was last counted."""
 
-    __slots__ = ("account", "hits", "rest")
+    __slots__ = ("hits", "key", "rest", "sizes")
 
-    def __init__(self, rest: bytes | tuple[bytes, ...], account: Callable[[int], None]) -> None:
-        """``account`` counts replies in the metrics."""
+    def __init__(self, rest: bytes | tuple[bytes, ...], key: tuple[str, ...], sizes: tuple[int, int]) -> None:
+        """``key`` and ``sizes`` are for the metrics."""
         self.rest = rest
         self.hits = 0
-        self.account = account
+        self.key = key
+        self.sizes = sizes
 
 
 Many = Iterator[bytes]
@@ -127,7 +129,7 @@ class Responder:
         """Count what the inner loop gave from memory."""
         for kept in (kept for memory in self._memories.values() for kept in memory.values()):
             if kept.hits:
-                kept.account(kept.hits)
+                self.metrics.count(kept.key, sizes=kept.sizes, times=kept.hits)
                 kept.hits = 0
 
     def pick(self, replies: tuple[bytes, ...]) -> bytes:
@@ -216,11 +218,9 @@ class Responder:
         self._kept += 1
         key = _key(request, _text(zone), served.view, rcode=message.rcode, plugin=message.source)
         sizes = (len(request.packet), len(replies[0]))
-        kept = Kept(
-            rests if len(rests) > 1 else rests[0], lambda hits: self.metrics.count(key, sizes=sizes, times=hits)
-        )
+        kept = Kept(rests if len(rests) > 1 else rests[0], key, sizes)
         self.memory(request.arrival.place)[request.packet[2:]] = kept
-        self._count(request, message, len(replies[0]), served, zone)
+        self.metrics.count(key, sizes=sizes, seconds=self._clock() - request.now)
         return self.pick(replies)
 
     def _count(self, request: Request, message: Message, size: int, served: Served, zone: bytes) -> None:
@@ -249,7 +249,7 @@ def _discard(ask: Ask) -> Callable[[Message], "bytes | Forward | None"]:
 def _key(request: Request, zone: str, view: str, *, rcode: int, plugin: str) -> tuple[str, ...]:
     """The labels of a reply's metrics, and whether DO was set."""
     query = request.query
-    return (
+    return _same_key(
         labels_of(request.arrival.place, zone, view),
         "tcp" if request.tcp else "udp",
         "2" if ":" in request.client else "1",
@@ -260,6 +260,13 @@ def _key(request: Request, zone: str, view: str, *, rcode: int, plugin: str) -> 
     )
 
 
+@lru_cache(maxsize=4096)
+def _same_key(*parts: str) -> tuple[str, ...]:
+    """One tuple for all replies of a kind: tens of thousands are remembered."""
+    return parts
+
+
+@lru_cache(maxsize=1024)
 def _text(zone: bytes) -> str:
     return wire.decode_name(zone).rstrip(".") + "."
 

@@ -9,6 +9,7 @@ Rules:
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 SERVER = 'server="dns://:53",view=""'
 DURATIONS = (1e-5, 2.5e-5, 5e-5, 1e-4, *(0.00025 * 2**n for n in range(16)))
@@ -94,6 +95,7 @@ class Metrics:
             yield from histogram.samples(f"coredns_dns_{what}_size_bytes", labels)
 
 
+@lru_cache(maxsize=1024)
 def labels_of(place: tuple[str, int], zone: str, view: str) -> str:
     """The labels ``server``, ``view`` and ``zone``."""
     return f'server="{place[0]}://:{place[1]}",view="{_escape(view)}",zone="{_escape(zone)}"'

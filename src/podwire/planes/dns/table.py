@@ -148,7 +148,7 @@ class Table:
 
     def exists(self, key: bytes) -> bool:
         """Whether the name or one below it has records."""
-        return key in self._names or key in self._counts or key in self._zones
+        return key in self._names or key in self._counts or key in self._zones or self._zonal(key)[1] != b""
 
     def zone_of(self, key: bytes) -> bytes | None:
         """The apex of the zone that holds the name."""
@@ -158,7 +158,22 @@ class Table:
         """Some zones fall through while there is an upstream."""
         return zone in self._open and bool(self.meta.upstreams)
 
+    def _zonal(self, key: bytes) -> tuple[bytes, bytes]:
+        """``pin`` or ``prefer`` of a zonal name of an existing headless Service, and the Service's name; empty for
+        others (``podwire.plan.zone.zonal_base``)."""
+        at = key.find(b"\5_zone")
+        if at < 4 or not key.endswith(self._service_suffix):
+            return b"", b""
+        places = [place for place, _ in wire.suffixes_of(key)]
+        if at not in places[2:] or key[at:] not in self._counts:
+            return b"", b""
+        directive = key[places[places.index(at) - 1] + 1 : at]
+        return (directive, key[at + 6 :]) if directive in (b"pin", b"prefer") else (b"", b"")
+
     def _find_derived(self, key: bytes) -> tuple[Rec, ...]:
+        directive, service = self._zonal(key)
+        if directive == b"prefer":
+            return tuple(rec for _, recs in self._names.get(service, ()) for rec in recs)
         rests = [rest for _, rest in wire.suffixes_of(key)]
         if len(rests) > 4 and rests[4] == self._service_suffix:
             port, protocol, *_ = wire.labels_of(key)
