@@ -10,6 +10,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until stopped: 0; 2 when that is not possible."""
     import msgspec
 
+    from podwire.cli.up import read_dns_options
     from podwire.client.kubeconfig import read_kubeconfig
     from podwire.cluster.dnsrole import RoleOptions, print_line, serve_dns
     from podwire.cluster.embedded import host_nameservers
@@ -20,7 +21,8 @@ def run(args: argparse.Namespace) -> int:
     if args.workers < 1:
         raise EnvironmentUnfit(f"--workers {args.workers}: at least 1")
     upstreams = tuple(args.upstream) or host_nameservers()
-    settings = msgspec.structs.replace(Settings(), domain=args.domain, upstreams=upstreams)
+    wanted = read_dns_options(args.dns)
+    settings = msgspec.structs.replace(Settings(), domain=args.domain, upstreams=upstreams, dns=wanted)
     options = RoleOptions(
         listen=args.listen,
         health=args.health,

@@ -104,6 +104,7 @@ def _add_up(commands: Commands) -> None:
         help="run COMMAND for images that match GLOB; or GLOB=rootfs:DIR, [GLOB=]oci:PATH, [GLOB=]archive:PATH",
     )
     parser.add_argument("--allow-external-ips", action="store_true", help="take Services with externalIPs")
+    _add_dns_option(parser)
     parser.add_argument("--simulate", action="store_true", help="everything but packets, without privileges")
     parser.add_argument("--detach", action="store_true", help="return when networking is ready, keep running")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for readiness (default: 60)")
@@ -212,6 +213,11 @@ def _add_dns(commands: Commands) -> None:
     parser.set_defaults(run=dns.run)
 
 
+def _add_dns_option(parser: argparse.ArgumentParser) -> None:
+    text = "what cluster DNS does beyond Kubernetes: topology, https, rate=N (docs/reference/dns.md)"
+    parser.add_argument("--dns", action="append", default=[], metavar="OPTION", help=text)
+
+
 def _add_dns_server(commands: Commands) -> None:
     from podwire.cli import dns_server
 
@@ -227,5 +233,6 @@ def _add_dns_server(commands: Commands) -> None:
     parser.add_argument("--ready", default="[::]:8181", metavar="HOST:PORT", help="/ready ('': none)")
     parser.add_argument("--metrics", default="[::]:9153", metavar="HOST:PORT", help="/metrics ('': none)")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the port (default: 1)")
+    _add_dns_option(parser)
     parser.add_argument("--upstream", action="append", default=[], metavar="ADDRESS", help="for /etc/resolv.conf")
     parser.set_defaults(run=dns_server.run)

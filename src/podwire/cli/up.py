@@ -14,7 +14,7 @@ from podwire.base import EnvironmentUnfit, Finding
 
 if TYPE_CHECKING:
     from podwire.cluster.embedded import EmbeddedCluster
-    from podwire.snapshot import ImageRule
+    from podwire.snapshot import DnsOptions, ImageRule
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +58,12 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
         load_balancer=args.load_balancer,
     )
     cluster = EmbeddedCluster(
-        home, layout, images=images, simulated=simulated, allow_external_ips=args.allow_external_ips
+        home,
+        layout,
+        images=images,
+        simulated=simulated,
+        allow_external_ips=args.allow_external_ips,
+        dns=read_dns_options(args.dns),
     )
     try:
         await cluster.start()
@@ -70,6 +75,16 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
     finally:
         await cluster.close()
         home.close()
+
+
+def read_dns_options(words: list[str]) -> "DnsOptions":
+    """``--dns``. Raises :class:`EnvironmentUnfit`."""
+    from podwire.snapshot import parse_dns_options
+
+    try:
+        return parse_dns_options(tuple(words))
+    except ValueError as error:
+        raise EnvironmentUnfit(str(error)) from error
 
 
 def _announce_simulation(args: argparse.Namespace, lacks: str) -> bool:
@@ -160,6 +175,7 @@ def _detach(args: argparse.Namespace) -> int:
     argv += ["--allow-external-ips"] if args.allow_external_ips else []
     argv += ["--zones", args.zones, "--timeout", str(args.timeout)]
     argv += ["--node-cidr-mask-size", str(args.node_cidr_mask_size)]
+    argv += [word for option in args.dns for word in ("--dns", option)]
     argv += ["--ip-family", args.ip_family, "--network", args.network, "--mtu", str(args.mtu)]
     argv += ["--load-balancer", args.load_balancer]
     argv += [word for path in args.file for word in ("-f", str(Path(path).absolute()))]

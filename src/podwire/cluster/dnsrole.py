@@ -5,8 +5,8 @@ Rules:
 1. The way is that of an embedded cluster: objects, snapshot, ``compile_zone``, the driver, workers. Nothing else of the
    cluster is compiled, and nothing is written.
 2. A real cluster is read with least rights: Namespaces, Services, EndpointSlices, the ConfigMap and the Deployment
-   ``kube-system/coredns``, and Pods only while the Corefile says ``pods verified``. No Secrets: certificates for
-   ``tls`` come from files beside ``--corefile``.
+   ``kube-system/coredns``; Nodes only for ``--dns topology``, Pods only while the Corefile says ``pods verified``. No
+   Secrets: certificates for ``tls`` come from files beside ``--corefile``.
 3. A folder is brought up on simulated nodes as every question with ``-f`` does, so names of Services and of pods of
    workloads resolve to the addresses that these have there. It is read again when a file in it changed.
 4. A worker that dies is started again with the sockets it had. Workers end when this process does.
@@ -261,6 +261,7 @@ async def feed_cluster(access: Access, options: RoleOptions, driver: DnsDriver, 
 
     own = {"namespace": "kube-system", "fields": "metadata.name=coredns", "optional": True}
     wanted = [Watched(kind) for kind in ("Namespace", "Service", "EndpointSlice")]
+    wanted += [Watched("Node")] if options.settings.dns.topology else []
     wanted += [Watched(kind, **own) for kind in ("ConfigMap", "Deployment")]  # type: ignore[arg-type]
     feed = Feed(options, say)
     async with RestClient(access) as client:
@@ -300,7 +301,8 @@ async def feed_folder(paths: Sequence[Path], options: RoleOptions, apply: Apply,
         objects, problems = worlds.read_paths(paths)
         if own is not None:
             objects = [v for v in objects if (v.get("kind"), worlds.key_of(v)) != COREFILE] + [own]
-        state, refused = await worlds.offline_world(objects, upstreams=options.settings.upstreams)
+        settings = options.settings
+        state, refused = await worlds.offline_world(objects, upstreams=settings.upstreams, dns=settings.dns)
         mine = [f for f in state.plans.findings if f.code.startswith("PW12")]
         say_findings((*problems, *refused, *mine), said, say)
         await apply(state.plans.zone)

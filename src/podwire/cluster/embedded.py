@@ -31,7 +31,7 @@ from podwire.engine import Engine, State, is_ready, waiting_for
 from podwire.node import FakeNodeRuntime
 from podwire.planes.dns.driver import dns_argv
 from podwire.planes.envoy import envoy_argv
-from podwire.snapshot import ImageRule, Settings
+from podwire.snapshot import DnsOptions, ImageRule, Settings
 
 Json = dict[str, Any]
 
@@ -47,13 +47,14 @@ class EmbeddedCluster:
         images: Sequence[ImageRule] = (),
         simulated: bool = False,
         allow_external_ips: bool = False,
+        dns: DnsOptions | None = None,
     ) -> None:
         """Nothing happens yet; ``home`` must be open. ``simulated``: everything but packets."""
         self.home = home
         self._layout = layout or NodeLayout()
         self.simulated = simulated
         settings = (simulated_settings if simulated else make_settings)(home, images, self._layout.ip_family)
-        settings = msgspec.structs.replace(settings, allow_external_ips=allow_external_ips)
+        settings = msgspec.structs.replace(settings, allow_external_ips=allow_external_ips, dns=dns or DnsOptions())
         self.settings = lay_out(settings, self._layout)
         self._stack = AsyncExitStack()
         self._engine: Engine | None = None

@@ -20,7 +20,7 @@ from podwire.engine import State
 from podwire.kube import KINDS
 from podwire.kube.manifest import read_manifests
 from podwire.plan import Fact, PlaneFact
-from podwire.snapshot import ImageRule, Owned, Settings, SnapshotBuilder
+from podwire.snapshot import DnsOptions, ImageRule, Owned, Settings, SnapshotBuilder
 
 if TYPE_CHECKING:
     from podwire.apiserver.server import ApiServer
@@ -69,7 +69,12 @@ def _unreadable(file: Path, error: Exception) -> Finding:
 
 
 async def offline_world(
-    objects: Sequence[Json], *, nodes: int = 2, family: IpFamily = "ipv4", upstreams: tuple[str, ...] = ()
+    objects: Sequence[Json],
+    *,
+    nodes: int = 2,
+    family: IpFamily = "ipv4",
+    upstreams: tuple[str, ...] = (),
+    dns: DnsOptions | None = None,
 ) -> tuple[State, tuple[Finding, ...]]:
     """Bring the objects up on simulated nodes: the same API server, controllers and compiler, no packets.
 
@@ -81,7 +86,9 @@ async def offline_world(
 
     chance = FixedChance()
     planes = (ImageRule("podwire/*", ("true",), "simulated"),)
-    settings = give_addresses(Settings(images=planes, planes=False, upstreams=upstreams), family)
+    settings = give_addresses(
+        Settings(images=planes, planes=False, upstreams=upstreams, dns=dns or DnsOptions()), family
+    )
     server = ApiServer(ApiSettings(addresses=(), service_cidrs=settings.service_cidrs), chance=chance)
     await server.start()
     source = EmbeddedSource(server)

@@ -9,7 +9,8 @@ Rules:
 4. R11: the name servers are the Services that hold the cluster's DNS address, else ``ns.dns.Z``, which always has
    an address.
 
-5. ``pods verified`` is a unit per running pod with an address.
+5. What ``Settings.dns`` switches on: networks of zones (``places``), HTTPS records, a limit for each client.
+6. ``pods verified`` is a unit per running pod with an address.
 
 What one Service contributes is in ``zone_service.py``. Source: Kubernetes DNS specification 1.1.0; RFC 2308.
 """
@@ -24,11 +25,12 @@ from podwire.base import Finding, Origin, Ref
 from podwire.compile.context import Context, Piece
 from podwire.compile.corefile_blocks import is_reverse
 from podwire.compile.policy_names import released_revision, watched_names
+from podwire.compile.services import ZONE_LABEL
 from podwire.compile.touched import Results
 from podwire.compile.zone_config import compile_dns_config, upstreams_of
 from podwire.compile.zone_records import Records, World, highest_version
 from podwire.compile.zone_service import Naming, compile_pod_zone
-from podwire.kube import Namespace, Pod, Service
+from podwire.kube import Namespace, Node, Pod, Service
 from podwire.kube.selectors import parse_label_selector
 from podwire.plan import PodsMode, Record, ZonePlan, ZoneUnit
 from podwire.plan.dnsconfig import DnsConfig, Kubernetes, zone_holds
@@ -46,7 +48,7 @@ def compile_zone(context: Context) -> Piece:
     if options is None:
         return Piece(zone=_empty(context, part.config), findings=part.findings)
     domain = next(zone for zone in options.zones if not is_reverse(zone))
-    naming = Naming(domain, options.ttl, options.endpoint_pod_names, options.zonal)
+    naming = Naming(domain, options.ttl, options.endpoint_pod_names, options.zonal, context.snapshot.settings.dns.https)
     zone, findings = _compile_records(context, options, naming)
     reverse = tuple(zone for zone in options.zones if is_reverse(zone))
     plan = msgspec.structs.replace(
@@ -54,10 +56,19 @@ def compile_zone(context: Context) -> Piece:
         config=part.config,
         upstreams=upstreams_of(part.config, domain),
         fallthrough=_fallthrough(options, (domain, *reverse)),
+        places=_places(context) if context.snapshot.settings.dns.topology else (),
+        client_rate=context.snapshot.settings.dns.client_rate,
         watched=watched_names(context.snapshot),
         released=released_revision(context.snapshot, context.services.nodes if context.services else ()),
     )
     return Piece(zone=plan, findings=(*part.findings, *findings))
+
+
+def _places(context: Context) -> tuple[tuple[str, str], ...]:
+    """Networks of the pods of each node with the node's zone."""
+    nodes = context.snapshot.all(Node).values()
+    zones = ((node.pod_cidrs, node.metadata.labels.get(ZONE_LABEL, "")) for node in nodes)
+    return tuple(sorted((cidr, zone) for cidrs, zone in zones if zone for cidr in cidrs))
 
 
 def _empty(context: Context, config: DnsConfig) -> ZonePlan:
@@ -96,7 +107,7 @@ class _Zone:
             naming=naming,
             admits=lambda s: s.metadata.namespace in answered and (labels is None or labels(s.metadata.labels)),
             drop_empty=options.ignore_empty_service,
-            inputs=(options, naming.domain, naming.ttl, naming.pod_names, naming.zonal),
+            inputs=(options, naming.domain, naming.ttl, naming.pod_names, naming.zonal, naming.https),
             also={s.key for name in moved for s in snapshot.services_by_namespace.get(name, ())},
         )
         records.update(world)
@@ -108,7 +119,7 @@ class _Zone:
     def _follow_pods(
         self, snapshot: Snapshot, options: Kubernetes, naming: Naming, answered: frozenset[str], moved: Set[str]
     ) -> None:
-        """``a-b-c-d.ns.pod.Z`` of every pod that has this address now (rule 5)."""
+        """``a-b-c-d.ns.pod.Z`` of every pod that has this address now (rule 6)."""
         pods: Mapping[str, Pod] = snapshot.all(Pod) if options.pods == "verified" else {}
         also = {p.key for name in moved for p in snapshot.pods_by_namespace.get(name, ())} if pods else frozenset[str]()
 

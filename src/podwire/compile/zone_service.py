@@ -29,6 +29,7 @@ from podwire.plan.zone import ZONAL_DIRECTIVES, ZONAL_LABEL, RecordType, reverse
 
 MAX_NAME = 253
 MAX_LABEL = 63
+HTTPS_PORT = 443
 NAME_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
@@ -40,6 +41,7 @@ class Naming(msgspec.Struct, frozen=True):
     pod_names: bool = False
     """``endpoint_pod_names``: endpoints without a hostname are named after their pod."""
     zonal: bool = False
+    https: bool = False
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -70,6 +72,8 @@ def compile_service_zone(
         *_published(owner, published, naming.ttl),
         *_endpoint_names(endpoints, naming.ttl, shadowed),
     ]
+    if naming.https:
+        records.extend(_https(service, owner, naming.ttl))
     if not headless:
         records.extend(_pointers(service, owner, naming.ttl))
     zonal = naming.zonal and headless and bool(endpoints)
@@ -123,6 +127,17 @@ def dashed(address: str) -> str:
 
 def _unit(service: Service, records: Iterable[Record], exists: tuple[str, ...] = ()) -> ZoneUnit:
     return ZoneUnit(Origin(service.ref), tuple(sorted({(r.name, r.type, r.data): r for r in records}.values())), exists)
+
+
+def _https(service: Service, owner: str, ttl: int) -> Iterator[Record]:
+    """RFC 9460 section 9: at the name itself for port 443, else below ``_PORT._https``."""
+    for index, port in enumerate(service.spec.ports):
+        if port.app_protocol == "https" and (port.protocol or "TCP") == "TCP":
+            origin = Origin(service.ref, FieldPath(f"spec.ports[{index}]"))
+            if port.port == HTTPS_PORT:
+                yield Record(owner, "HTTPS", ttl, "1 .", origin)
+            else:
+                yield Record(f"_{port.port}._https.{owner}", "HTTPS", ttl, f"1 {owner} port={port.port}", origin)
 
 
 def _zonal(owner: str, targets: tuple[_Target, ...], ttl: int) -> Iterator[Record]:

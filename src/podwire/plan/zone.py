@@ -21,7 +21,7 @@ import msgspec
 from podwire.base import Origin
 from podwire.plan.dnsconfig import DnsConfig
 
-RecordType = Literal["A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "NS", "SOA"]
+RecordType = Literal["A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "NS", "SOA", "HTTPS"]
 Rcode = Literal["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"]
 
 CHASED = ("A", "AAAA", "CNAME")
@@ -79,6 +79,11 @@ class ZonePlan(msgspec.Struct, frozen=True):
     upstreams: tuple[str, ...]
     config: DnsConfig = DnsConfig()
     fallthrough: tuple[str, ...] | None = None
+    places: tuple[tuple[str, str], ...] = ()
+    """Networks of pods and the topology zone they are in: answers with many addresses start in the client's. Empty: no
+    order."""
+    client_rate: int = 0
+    """Questions per second of one client over UDP; 0: no limit."""
     watched: tuple[str, ...] = ()
     """Names that policies name: their answers wait until the kernels know the addresses."""
     released: int = 0

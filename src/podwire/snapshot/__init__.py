@@ -6,7 +6,18 @@ typed objects once per version, in :class:`SnapshotBuilder`.
 
 from podwire.snapshot.builder import SnapshotBuilder
 from podwire.snapshot.groups import controller_of
-from podwire.snapshot.settings import AddressRange, ImageRule, ImageRun, Owned, Settings
+from podwire.snapshot.settings import AddressRange, DnsOptions, ImageRule, ImageRun, Owned, Settings, parse_dns_options
 from podwire.snapshot.snapshot import Snapshot
 
-__all__ = ["AddressRange", "ImageRule", "ImageRun", "Owned", "Settings", "Snapshot", "SnapshotBuilder", "controller_of"]
+__all__ = [
+    "AddressRange",
+    "DnsOptions",
+    "ImageRule",
+    "ImageRun",
+    "Owned",
+    "Settings",
+    "Snapshot",
+    "SnapshotBuilder",
+    "controller_of",
+    "parse_dns_options",
+]

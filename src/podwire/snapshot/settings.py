@@ -41,6 +41,31 @@ class Owned(msgspec.Struct, frozen=True):
     events: bool = True
 
 
+class DnsOptions(msgspec.Struct, frozen=True):
+    """What cluster DNS does beyond Kubernetes; all of it off unless a person asks for it."""
+
+    topology: bool = False
+    """Addresses of a headless Service in the client's zone go first."""
+    https: bool = False
+    """HTTPS records (RFC 9460) for Service ports with appProtocol ``https``."""
+    client_rate: int = 0
+    """Questions per second of one client over UDP (an IPv6 client is its /64); 0: no limit."""
+
+
+def parse_dns_options(words: tuple[str, ...]) -> DnsOptions:
+    """``topology``, ``https``, ``rate=N``. Raises :class:`ValueError`."""
+    fields: dict[str, bool | int] = {}
+    for word in words:
+        name, equals, number = word.partition("=")
+        if word in ("topology", "https"):
+            fields[word] = True
+        elif name == "rate" and equals and number.isdecimal() and 0 < int(number) <= 1_000_000:
+            fields["client_rate"] = int(number)
+        else:
+            raise ValueError(f"DNS option {word!r} (allowed: topology, https, rate=N with N questions per second)")
+    return msgspec.convert(fields, DnsOptions)
+
+
 class AddressRange(msgspec.Struct, frozen=True):
     """Addresses of one family, both ends included."""
 
@@ -64,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Of the primary family, as kubeadm has it: one resolver in every pod, whatever families there are."""
     load_balancer_pools: tuple[AddressRange, ...] = (AddressRange("10.89.0.200", "10.89.0.250"),)
     upstreams: tuple[str, ...] = ()
+    dns: DnsOptions = DnsOptions()
     images: tuple[ImageRule, ...] = ()
     owned: Owned = Owned()
     controller: str = "k8s.io/ingress-nginx"

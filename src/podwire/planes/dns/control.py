@@ -185,4 +185,6 @@ def read_meta(fields: dict[str, Any], old: Meta | None) -> Meta:
         fallthrough=None if fields.get("fallthrough") is None else tuple(fields["fallthrough"]),
         config=config if (config := fields.get("config")) is not None or old is None else old.config,
         watched=tuple(fields.get("watched", ())),
+        places=tuple((cidr, zone) for cidr, zone in fields.get("places", ())),
+        client_rate=int(fields.get("client_rate", 0)),
     )

@@ -25,7 +25,7 @@ def digest_zone(plan: ZonePlan, total: int) -> str:
     """A name for the content of a zone. ``total`` is the sum of :func:`number_of` over its units, so that a change of
     one unit costs one unit."""
     head = (plan.domain, plan.reverse, plan.namespaces, plan.pods, plan.serial, plan.ttl, plan.upstreams, str(total))
-    whole = (head, plan.fallthrough, plan.config)
+    whole = (head, plan.fallthrough, plan.config, plan.places, plan.client_rate)
     return stable_hash(msgspec.json.encode(whole).decode(), size_bytes=8)
 
 
@@ -74,6 +74,8 @@ def meta_of(plan: ZonePlan, old: ZonePlan | None) -> dict[str, Any]:
         "fallthrough": plan.fallthrough,
         "config": None if same_config else blocks_of(plan.config),
         "watched": plan.watched,
+        "places": plan.places,
+        "client_rate": plan.client_rate,
     }
 
 

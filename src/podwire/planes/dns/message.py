@@ -48,7 +48,8 @@ EMPTY: Sections = ((), (), ())
 
 class Message:
     """An answer. ``source`` is the plugin that gave it; ``ede`` an extended error; ``options`` go into our OPT;
-    ``transfer`` are the whole messages of a zone transfer, which nobody changes."""
+    ``ordered``: the addresses are in an order that matters; ``transfer`` are the whole messages of a zone transfer,
+    which nobody changes."""
 
     __slots__ = (
         "drop",
@@ -56,6 +57,7 @@ class Message:
         "flags",
         "memorable",
         "options",
+        "ordered",
         "raw",
         "rcode",
         "rotate",
@@ -77,6 +79,7 @@ class Message:
         self.tails: tuple[Tail, ...] = ()
         self.memorable = False
         self.rotate = False
+        self.ordered = False
         self.drop = False
         self.transfer: Iterator[bytes] | None = None
 
@@ -202,6 +205,8 @@ def encode_data(rtype: str, text: str) -> bytes:
         case "SOA":
             numbers = b"".join(int(n).to_bytes(4, "big") for n in words[2:7])
             return wire.encode_name(words[0]) + wire.encode_name(words[1]) + numbers
+        case "HTTPS":
+            return wire.encode_service(text)
         case "TXT" | "HINFO":
             return b"".join(_strings(text))
     raise ValueError(f"records of type {rtype} cannot be written here")

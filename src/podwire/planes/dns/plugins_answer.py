@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from podwire.planes.dns import message as m
 from podwire.planes.dns import splice, wire
 from podwire.planes.dns.chain import Next, Outcome, Request, then
+from podwire.planes.dns.clients import Places
 from podwire.planes.dns.message import Message, Rr
 from podwire.planes.dns.render import Rec, Tail
 from podwire.planes.dns.table import Table
@@ -32,6 +33,7 @@ class Kubernetes:
         """``whole`` is the server from its beginning: ends of alias chains are asked there."""
         self._table = table
         self._whole = whole
+        self._turn = 0
 
     def serve(self, request: Request, following: Next) -> Outcome:
         """From the table; what it does not hold, or lets fall through, goes on."""
@@ -40,10 +42,28 @@ class Kubernetes:
         if tails is None:
             return following(request)
         if tails[0].chase is None:
-            return m.from_tails(tails, source=self.name)
+            found = m.from_tails(tails, source=self.name)
+            places = table.places if table is not None and len(tails) > 1 else None
+            return found if places is None else self._near_first(request, found, places)
         tail, question = tails[0], tails[0].chase + request.query.rtype.to_bytes(2, "big") + b"\0\1"
         inner = request.other(request.query.replaced(question)._replace(edns=True))
         return then(self._whole(inner), lambda found: self._append(request, tail, inner, found))
+
+    def _near_first(self, request: Request, found: Message, places: Places) -> Message:
+        """Addresses in the client's topology zone before the others, both turned."""
+        found.memorable = False
+        zone = places.zone_of(request.client)
+        if not zone:
+            return found
+        self._turn += 1
+        found.tails = (found.tails[self._turn % len(found.tails)],)
+        answer, authority, additional = found.open(request.query)
+        near = [r for r in answer if r.rtype in (m.A, m.AAAA) and places.zone_of_packed(r.data) == zone]
+        fixed = [r for r in answer if r.rtype not in (m.A, m.AAAA)]
+        far = [r for r in answer if r not in near and r not in fixed]
+        found.sections = ((*fixed, *near, *far), authority, additional)
+        found.ordered = True
+        return found
 
     def zone_records(self, zone: bytes) -> Iterator[Rr] | None:
         """Everything of the cluster's zone or one of its reverse zones, for transfers. Echoes of pods have no end and

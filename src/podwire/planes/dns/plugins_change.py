@@ -103,7 +103,7 @@ class LoadBalance:
         return then(following(request), lambda found: self._rotate(request.query, found))
 
     def _rotate(self, query: Query, found: Message) -> Message:
-        if query.rtype not in (m.A, m.AAAA, m.MX, m.SRV) or found.rcode or found.drop:
+        if query.rtype not in (m.A, m.AAAA, m.MX, m.SRV) or found.rcode or found.drop or found.ordered:
             return found
         found.rotate = True
         if found.tails and not self._prefer and query.key not in self._weights:

@@ -147,6 +147,8 @@ class Writer:
                 self.out += b"".join(
                     bytes((len(text[i : i + 255]),)) + text[i : i + 255] for i in range(0, len(text), 255)
                 )
+            case 65:
+                self.out += wire.encode_service(rec.data)
             case 6:
                 mname, rname, *numbers = rec.data.split(" ")
                 self.put_name(wire.encode_name(mname))

@@ -21,6 +21,7 @@ from typing import Any
 from podwire.planes.dns.build import Built
 from podwire.planes.dns.chain import Arrival, Place
 from podwire.planes.dns.channels import IP_PKTINFO, Channels
+from podwire.planes.dns.clients import Limiter
 from podwire.planes.dns.hold import Hold
 from podwire.planes.dns.listeners import WILDCARDS, Listeners
 from podwire.planes.dns.loop import Loop, Stream, StreamServer, say
@@ -54,6 +55,8 @@ class Serving:
         self._hold = hold
         self.servers: list[StreamServer] = []
         self.serves = False
+        self.limiter: Limiter | None = None
+        self.rate = 0
         self._active: dict[Place, list[StreamServer]] = {}
         self._makers: dict[Place, Callable[..., Stream]] = {}
 
@@ -90,6 +93,11 @@ class Serving:
         """Read from exactly the ports that the configuration has."""
         if not self.serves:
             return
+        table = self._responder.table
+        rate = table.meta.client_rate if table is not None else 0
+        if rate != self.rate:
+            self.rate = rate
+            self.limiter = Limiter(rate) if rate else None
         for port in self._listeners.keep_only(self._responder.built.routers):
             for server in self._active.pop(port.place, []):
                 server.close()
@@ -122,6 +130,8 @@ class Serving:
             level, wanted = (socket.IPPROTO_IPV6, IPV6_RECVPKTINFO) if ":" in host else (socket.IPPROTO_IP, IP_PKTINFO)
             sock.setsockopt(level, wanted, 1)
             return lambda _: self._drain_addressed(sock, place)
+        if self.limiter is not None:
+            return lambda _: self._drain_limited(sock, place, host)
         return lambda _: self._drain(sock, place, host)
 
     def _drain(self, sock: socket.socket, place: Place, host: str) -> None:
@@ -154,6 +164,22 @@ class Serving:
         if given:
             self._responder.metrics.batch(time.monotonic() - started, given)
 
+    def _drain_limited(self, sock: socket.socket, place: Place, host: str) -> None:
+        """The same where clients have a rate."""
+        assert self.limiter is not None
+        for _ in range(BATCH):
+            try:
+                packet, peer = sock.recvfrom(LARGEST_QUERY)
+            except OSError:
+                return
+            now, deliver = time.monotonic(), _sender(sock, peer)
+            if not peer[1]:
+                continue
+            if self.limiter.takes(peer[0], now):
+                deliver(self._reply(packet, Arrival(peer[0], peer[1], False, now, host, place), deliver))
+            else:
+                deliver(self.limiter.answer(packet))
+
     def _drain_addressed(self, sock: socket.socket, place: Place) -> None:
         """The same where the address that was asked matters, and is the reply's source."""
         for _ in range(BATCH):
@@ -164,7 +190,9 @@ class Serving:
             ours, source = _local_address(ancillary)
             arrival = Arrival(peer[0], peer[1], False, time.monotonic(), ours, place)
             deliver = _addressed_sender(sock, peer, source)
-            if peer[1]:
+            if self.limiter is not None and not self.limiter.takes(peer[0], arrival.now):
+                deliver(self.limiter.answer(packet))
+            elif peer[1]:
                 deliver(self._reply(packet, arrival, deliver))
 
     def _reply(self, packet: bytes, arrival: Arrival, deliver: Deliver) -> bytes | None:

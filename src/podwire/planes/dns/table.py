@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from podwire.planes.dns import wire
+from podwire.planes.dns.clients import Places
 from podwire.planes.dns.render import AAAA, MAX_TURNS, SRV, A, Rec, Tail, render_answer
 
 KEPT_TYPES = frozenset((*wire.TYPES.values(), 65))
@@ -33,6 +34,10 @@ class Meta(NamedTuple):
     """Server blocks as plain values; None: the zone and the upstreams."""
     watched: tuple[str, ...] = ()
     """Names whose answers wait (``hold.py``)."""
+    places: tuple[tuple[str, str], ...] = ()
+    """Networks and their topology zones."""
+    client_rate: int = 0
+    """Questions per second of one client over UDP; 0: no limit."""
 
 
 WireRecord = tuple[str, str, int, str]
@@ -62,6 +67,7 @@ class Table:
         self._open = frozenset(map(wire.encode_name, fallthrough))
         self._zones = {domain, *self._reverse}
         self._namespaces = frozenset(n.encode() for n in meta.namespaces)
+        self.places = Places(meta.places) if meta.places else None
         self._settle(())
 
     def put(self, key: str, records: Iterable[WireRecord], exists: Iterable[str] = ()) -> None:

@@ -16,7 +16,7 @@ Source: RFC 1035 section 4, RFC 6891, RFC 8906, RFC 8914; section 6 of the DNS r
 from collections.abc import Iterator
 from typing import NamedTuple
 
-TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "TXT": 16, "AAAA": 28, "SRV": 33}
+TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "TXT": 16, "AAAA": 28, "SRV": 33, "HTTPS": 65}
 OPT, IXFR, AXFR, CLASS_IN = 41, 251, 252, 1
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
@@ -78,6 +78,15 @@ def encode_name(text: str) -> bytes:
     if len(wire) != sum(map(len, parts)) + len(parts) or len(wire) > 254:
         raise ValueError(f"not a DNS name: {text!r}")
     return wire + b"\0"
+
+
+def encode_service(text: str) -> bytes:
+    """Data of an HTTPS record (RFC 9460 section 2.2): ``1 .`` or ``1 name port=8443``; names are not compressed."""
+    priority, target, *parameters = text.split(" ")
+    out = int(priority).to_bytes(2, "big") + encode_name(target)
+    for parameter in parameters:
+        out += b"\0\3\0\2" + int(parameter.removeprefix("port=")).to_bytes(2, "big")
+    return out
 
 
 def decode_name(wire: bytes) -> str:

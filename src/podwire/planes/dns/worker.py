@@ -147,8 +147,10 @@ class Worker:
 
     def _load(self, table: Table) -> None:
         """A table to serve. Raises :class:`ValueError`, with everything as before."""
-        if self._responder.load(table, self._serving.prepare):
+        changed = self._responder.load(table, self._serving.prepare)
+        if changed:
             self._channels.set_pools(self._responder.built.pools)
+        if changed or self._serving.rate != table.meta.client_rate:
             self._serving.settle()
             self._kept.keep(self.listeners.descriptors())
         self._hold.watch(table.meta.watched, table.meta.domain)
