@@ -57,6 +57,7 @@ class _Leg(msgspec.Struct, frozen=True):
     target: Target
     translated_on: str = ""
     masquerade: bool = False
+    hidden: bool = False
     depth: int = 0
 
 
@@ -204,6 +205,7 @@ def _through_service(
         chosen = msgspec.structs.replace(
             leg, address=endpoint.address, port=endpoint.port, translated_on=entry, masquerade=masquerade
         )
+        chosen = msgspec.structs.replace(chosen, hidden=masquerade and not unit.external_local)
         branches.append(_deliver(world, chosen, (hop,), checked_egress=remote))
     return before, tuple(branches)
 
@@ -232,7 +234,7 @@ def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: 
     if seen not in leg.source.addresses:
         hops = (*hops, Hop("nat", "allowed", f"source becomes {seen} on leaving node {leg.translated_on}"))
     if own:
-        return _listen(world, leg, pod, hops)
+        return _listen(world, leg, pod, hops, heard=seen)
     # Rule 4: only what the node sends itself, not what another node translated and sent back, skips forward (N17).
     own_node = not leg.source.pod and leg.source.node == subject.node and leg.translated_on in ("", subject.node)
     if not own_node:
@@ -240,7 +242,9 @@ def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: 
         hops = (*hops, ingress)
         if ingress.verdict == "denied":
             return Branch(leg.address, pod, hops, "dropped")
-    return _listen(world, leg, pod, hops)
+    # Rule 3 again: the listener is behind the masquerade, on the translating node too; so is a pod that meets itself.
+    back = leg.translated_on and (leg.hidden or pod == leg.source.pod)
+    return _listen(world, leg, pod, hops, heard=world.address_of(leg.translated_on) if back else seen)
 
 
 def _source_seen(world: World, leg: _Leg, destination_node: str) -> str:
@@ -292,13 +296,14 @@ def _outside(world: World, leg: _Leg, hops: tuple[Hop, ...]) -> Branch:
     return Branch(leg.address, None, (*hops, Hop("listener", "unknown", text)), "unknown")
 
 
-def _listen(world: World, leg: _Leg, pod: Ref | None, hops: tuple[Hop, ...]) -> Branch:
+def _listen(world: World, leg: _Leg, pod: Ref | None, hops: tuple[Hop, ...], *, heard: str) -> Branch:
+    """``heard`` is the source address of what arrives."""
     proxy = world.proxy_in(pod)
     if proxy is not None and leg.target.scheme and leg.port in (proxy.http_port, proxy.https_port):
         return _route(world, leg, proxy, pod, hops)
     found = world.runtime(pod)
     if found is None:
-        return Branch(leg.address, pod, hops, "connects")
+        return Branch(leg.address, pod, hops, "connects", source=heard)
     listening = _listens(found, leg.port, leg.protocol)
     if listening is False:
         text = f"no container of {pod.key if pod else leg.address} listens on {leg.port}/{leg.protocol}"
@@ -306,10 +311,10 @@ def _listen(world: World, leg: _Leg, pod: Ref | None, hops: tuple[Hop, ...]) -> 
         return Branch(leg.address, pod, (*hops, hop), "refused")
     if listening is None:
         text = f"{found.pod.key} runs a program; whether it listens on {leg.port} is its own matter"
-        return Branch(leg.address, pod, (*hops, Hop("listener", "allowed", text, (found.origin,))), "connects")
-    return Branch(
-        leg.address, pod, (*hops, Hop("listener", "allowed", f"{found.pod.key} listens", (found.origin,))), "connects"
-    )
+        hop = Hop("listener", "allowed", text, (found.origin,))
+        return Branch(leg.address, pod, (*hops, hop), "connects", source=heard)
+    hop = Hop("listener", "allowed", f"{found.pod.key} listens", (found.origin,))
+    return Branch(leg.address, pod, (*hops, hop), "connects", source=heard)
 
 
 def _listens(pod: node.Pod, port: int, protocol: str) -> bool | None:

@@ -32,6 +32,7 @@ class Branch(msgspec.Struct, frozen=True):
     """What happens when the connection is sent to one particular backend (or to none: ``pod`` and ``address`` empty).
 
     ``status`` is the HTTP status when the answer comes from a proxy's own decision or 0 when the backend decides.
+    ``source``: the address that the listener sees; empty behind a proxy, and where nothing is reached.
     """
 
     address: str
@@ -39,6 +40,7 @@ class Branch(msgspec.Struct, frozen=True):
     hops: tuple[Hop, ...]
     observes: Observes
     status: int = 0
+    source: str = ""
 
     @property
     def verdict(self) -> Verdict:

@@ -38,10 +38,12 @@ class Probe(msgspec.Struct, frozen=True, order=True):
 
 class Observation(msgspec.Struct, frozen=True, order=True):
     """``connects`` with the pod that answered (``namespace/name``; by UDP ``/name``, all that a stand-in says there;
-    empty when it was no stand-in), ``refused``, ``dropped`` or ``no-route``."""
+    empty when it was no stand-in), ``refused``, ``dropped`` or ``no-route``. ``source``: the client as the pod
+    saw it, where it says so."""
 
     outcome: str
     pod: str = ""
+    source: str = ""
 
 
 async def send_probes(probes: Sequence[Probe]) -> dict[Probe, Observation]:
@@ -124,7 +126,7 @@ async def _observe_tcp(probe: Probe, opened: socket.socket) -> Observation:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await loop.sock_sendall(opened, request.encode())
-            return Observation("connects", _pod_of(await _read_all(opened)))
+            return Observation("connects", *_read_answer(await _read_all(opened)))
     except (ConnectionResetError, BrokenPipeError, TimeoutError):
         return Observation("connects")
 
@@ -137,14 +139,14 @@ async def _read_all(opened: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def _pod_of(answer: bytes) -> str:
-    """A stand-in says who it is; anything else stays anonymous."""
+def _read_answer(answer: bytes) -> tuple[str, str]:
+    """A stand-in says who it is and whom it saw; anything else stays anonymous."""
     body = answer.partition(b"\r\n\r\n")[2]
     try:
         said = json.loads(body)
-        return f"{said['namespace']}/{said['pod']}"
+        return f"{said['namespace']}/{said['pod']}", str(said["caller"]).rpartition(":")[0].strip("[]")
     except (ValueError, KeyError, TypeError):
-        return ""
+        return "", ""
 
 
 async def _observe_udp(probe: Probe, opened: socket.socket) -> Observation:

@@ -36,9 +36,14 @@ class Mismatch(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """For the test report."""
-        expected = ", ".join(f"{o.outcome} {o.pod}".strip() for o in sorted(self.case.predicted))
-        seen = f"{self.observed.outcome} {self.observed.pod}".strip()
+        expected = ", ".join(map(_format, sorted(self.case.predicted)))
+        seen = _format(self.observed)
         return f"{self.case.source.name} -> {self.case.target}: predicted {expected}, observed {seen}"
+
+
+def _format(one: Observation) -> str:
+    seen = f" (sees {one.source})" if one.source else ""
+    return f"{one.outcome} {one.pod}".strip() + seen
 
 
 async def find_mismatches(state: State) -> tuple[int, list[Mismatch]]:
@@ -50,13 +55,20 @@ async def find_mismatches(state: State) -> tuple[int, list[Mismatch]]:
 
 
 def agrees(predicted: frozenset[Observation], observed: Observation) -> bool:
-    """An anonymous answer (a program, not a stand-in) agrees with any connection, ``/name`` with a pod of that name."""
-    if observed in predicted:
+    """Whether what was observed is one of the predictions, as far as the answer tells."""
+    return any(_is(one, observed) for one in predicted)
+
+
+def _is(predicted: Observation, observed: Observation) -> bool:
+    """An anonymous answer (a program, not a stand-in) agrees with any connection, ``/name`` with a pod of that name;
+    who does not say whom it saw agrees with any source."""
+    if predicted.outcome != observed.outcome:
+        return False
+    if observed.outcome != "connects":
         return True
-    pods = {o.pod for o in predicted if o.outcome == observed.outcome == "connects"}
-    if observed.pod.startswith("/"):
-        return any(pod.endswith(observed.pod) for pod in pods)
-    return bool(pods) and not observed.pod
+    suffix = observed.pod.startswith("/") and predicted.pod.endswith(observed.pod)
+    source = not observed.source or not predicted.source or predicted.source == observed.source
+    return source and (suffix or observed.pod in ("", predicted.pod))
 
 
 def make_cases(state: State) -> Iterator[Case]:
@@ -75,9 +87,10 @@ def make_cases(state: State) -> Iterator[Case]:
 
 
 def predicted_by(found: Trace) -> frozenset[Observation]:
-    """What a trace says a client may observe, with the pod that answers."""
+    """What a trace says a client may observe, with the pod that answers and whom it sees."""
     return frozenset(
-        Observation(b.observes, b.pod.key if b.pod and b.observes == "connects" else "") for b in found.branches
+        Observation(b.observes, b.pod.key, b.source) if b.pod and b.observes == "connects" else Observation(b.observes)
+        for b in found.branches
     )
 
 
