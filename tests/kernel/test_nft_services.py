@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.kernel.nft_world import NODES, Probe, Seen, World, change_netns, in_loop, service
 
 from podwire.base import Cidr
-from podwire.plan import EventFact, Fact, PlaneFact, ServiceCount, digest, node_netns
+from podwire.plan import ConntrackSettings, EventFact, Fact, PlaneFact, ServiceCount, digest, node_netns
 from podwire.planes.nft import NftDriver, NftPlan
 from podwire.planes.nft.netns import run_in_netns
 
@@ -229,6 +230,61 @@ async def test_deleted_tables_come_back_with_the_next_change(world: World) -> No
         nft(world.netns("node-a"), f"delete table {ip(world)} podwire-svc")
         await run.driver.apply(world.plan(web, more))
         assert counted(world, Probe("a3", "10.96.0.1", 80), Probe("a3", "10.96.0.2", 80)) == {"a1": 1, "a2": 1}
+
+
+def with_proxy(plan: NftPlan, **fields: Any) -> NftPlan:
+    proxy = msgspec.structs.replace(plan.services.proxy, **fields)
+    return NftPlan(msgspec.structs.replace(plan.services, proxy=proxy), plan.policy)
+
+
+@in_loop
+async def test_masquerade_all_hides_clients_of_cluster_ips(world: World) -> None:
+    """And hides nobody any more once it is off again."""
+    plan = world.plan(service("web", "10.96.0.1", world.endpoint("b1")))
+    async with running(world) as run:
+        for wanted, client in ((True, NODES["node-a"]), (False, world.address("a1"))):
+            await run.driver.apply(with_proxy(plan, masquerade_all=wanted))
+            assert world.probe(Probe("a1", "10.96.0.1", 80)) == [Seen("answer", "b1", client)]
+
+
+@in_loop
+async def test_local_by_node_takes_pods_of_other_nodes_for_outsiders(world: World) -> None:
+    """detectLocalMode: NodeCIDR: a Local NodePort of another node no longer short-circuits."""
+    plan = world.plan(service("lb", "10.96.0.4", world.endpoint("a2"), external_local=True, node_port=30081))
+    probes = Probe("a1", NODES["node-b"], 30081), Probe("b1", NODES["node-b"], 30081)
+    async with running(world) as run:
+        await run.driver.apply(plan)
+        assert [seen.what for seen in world.probe(*probes)] == ["answer", "answer"]
+        await run.driver.apply(with_proxy(plan, local_by_node=True))
+        assert [seen.what for seen in world.probe(*probes)] == ["drop", "answer"]
+
+
+@in_loop
+async def test_endpoints_are_chosen_in_turn_or_by_client(world: World) -> None:
+    plan = world.plan(service("web", "10.96.0.1", *(world.endpoint(p) for p in ("a1", "a2", "b1", "b2"))))
+    async with running(world) as run:
+        await run.driver.apply(with_proxy(plan, draw="in-turn"))
+        assert counted(world, *[Probe("a3", "10.96.0.1", 80)] * 20) == {"a1": 5, "a2": 5, "b1": 5, "b2": 5}
+        await run.driver.apply(with_proxy(plan, draw="by-client"))
+        chosen = counted(world, *[Probe("a3", "10.96.0.1", 80)] * 20)
+        assert len(chosen) == 1 and chosen.total() == 20
+
+
+@in_loop
+async def test_conntrack_settings_reach_the_node_and_go_again(world: World) -> None:
+    def read(name: str) -> str:
+        path = Path(f"/proc/sys/net/netfilter/nf_conntrack_{name}")
+        return run_in_netns(world.netns("node-a"), path.read_text).strip()
+
+    names = ("tcp_timeout_established", "tcp_timeout_close_wait", "udp_timeout", "tcp_be_liberal")
+    asked = ConntrackSettings(7200, 0, 11, 0, liberal=True)
+    async with running(world, with_proxy(world.plan(), conntrack=ConntrackSettings(0, 0))) as run:
+        before = [read(name) for name in names]
+        await run.driver.apply(with_proxy(world.plan(), conntrack=asked))
+        assert [read(name) for name in names] == ["7200", before[1], "11", "1"]
+        await run.driver.apply(with_proxy(world.plan(), conntrack=ConntrackSettings(0, 0)))
+        assert [read(name) for name in names] == before
+        assert run.fact("node-a").message == ""
 
 
 @in_loop

@@ -2,10 +2,12 @@
 
 Rules:
 
-1. Obeyed: ``healthzBindAddress``, ``metricsBindAddress``, ``nodePortAddresses`` and the ``syncPeriod`` of the mode. The
-   rules in the kernel are nftables in every mode.
-2. ``mode: iptables`` and ``ipvs`` are accepted with a note (PW1150): the semantics are those of the nftables mode.
-   ipvs schedulers spread at random, like every mode without ipvs.
+1. Obeyed: ``healthzBindAddress``, ``metricsBindAddress``, ``nodePortAddresses``, the ``conntrack`` timeouts and
+   ``tcpBeLiberal``, ``detectLocalMode``, and the mode's ``syncPeriod`` and ``masqueradeAll``. The rules in the kernel
+   are nftables in every mode.
+2. ``mode: iptables`` and ``ipvs`` are accepted with a note (PW1150): the semantics are those of the nftables mode. Of
+   the ipvs schedulers, ``rr`` and ``wrr`` take turns (kube-proxy weighs all endpoints alike) and ``sh`` hashes the
+   client; any other spreads at random and is a warning.
 3. A field that exists and that podwire does not act on is a warning when it asks for something (PW1151): zero, false,
    empty and kube-proxy's own default ask for nothing. An unknown field is a warning (PW1152).
 4. A value that cannot be used is an error (PW1153), and the default stays in force for it.
@@ -22,7 +24,7 @@ import msgspec
 from podwire.base import Cidr, FieldPath, Finding
 from podwire.compile.context import Context
 from podwire.kube import ConfigMap
-from podwire.plan import ProxySettings
+from podwire.plan import ConntrackSettings, Draw, ProxySettings
 
 KEY = "config.conf"
 NAMESPACE, NAME = "kube-system", "kube-proxy"
@@ -33,7 +35,9 @@ RETIRED = {
 }
 OBEYED = frozenset({
     "apiVersion", "kind", "mode", "healthzBindAddress", "metricsBindAddress", "nodePortAddresses",
-    "nftables.syncPeriod", "iptables.syncPeriod", "ipvs.syncPeriod",
+    "nftables.syncPeriod", "iptables.syncPeriod", "ipvs.syncPeriod", "detectLocalMode", "ipvs.scheduler",
+    "conntrack.tcpEstablishedTimeout", "conntrack.tcpCloseWaitTimeout", "conntrack.tcpBeLiberal",
+    "conntrack.udpTimeout", "conntrack.udpStreamTimeout",
 })  # fmt: skip
 HARMLESS: dict[str, str | None] = {
     "bindAddress": "0.0.0.0",  # noqa: S104 - compared, not bound
@@ -42,16 +46,26 @@ HARMLESS: dict[str, str | None] = {
     "showHiddenMetricsForVersion": None, "windowsRunAsService": None, "winkernel": None, "portRange": None,
     "nftables.minSyncPeriod": None, "iptables.minSyncPeriod": None, "ipvs.minSyncPeriod": None,
     "nftables.masqueradeBit": None, "iptables.masqueradeBit": None, "oomScoreAdj": None, "udpIdleTimeout": None,
-    "resourceContainer": None, "detectLocalMode": "ClusterCIDR", "ipvs.scheduler": None,
+    "resourceContainer": None, "detectLocal.bridgeInterface": None, "detectLocal.interfaceNamePrefix": None,
 }  # fmt: skip
 """Fields without an effect that anybody could miss here (None), or only with this value."""
 KNOWN = frozenset({
-    "featureGates", "detectLocal.bridgeInterface", "detectLocal.interfaceNamePrefix", "clusterCIDR",
-    "conntrack.maxPerCore", "conntrack.min", "conntrack.tcpEstablishedTimeout",
-    "conntrack.tcpCloseWaitTimeout", "conntrack.tcpBeLiberal", "conntrack.udpTimeout", "conntrack.udpStreamTimeout",
+    "featureGates", "clusterCIDR", "conntrack.maxPerCore", "conntrack.min",
     "iptables.masqueradeAll", "nftables.masqueradeAll", "iptables.localhostNodePorts", "ipvs.excludeCIDRs",
     "ipvs.strictARP", "ipvs.tcpTimeout", "ipvs.tcpFinTimeout", "ipvs.udpTimeout",
 })  # fmt: skip
+WHY = dict.fromkeys(
+    ("conntrack.maxPerCore", "conntrack.min"), "the kernel has one nf_conntrack_max for all namespaces of the machine"
+)
+"""Why a field is not acted on, where there is more to say."""
+TIMEOUTS = {
+    "tcpEstablishedTimeout": "established_seconds",
+    "tcpCloseWaitTimeout": "close_wait_seconds",
+    "udpTimeout": "udp_seconds",
+    "udpStreamTimeout": "udp_stream_seconds",
+}
+SCHEDULERS: Mapping[str, Draw] = {"": "in-turn", "rr": "in-turn", "wrr": "in-turn", "sh": "by-client"}
+OTHER_SCHEDULERS = frozenset({"lc", "wlc", "lblc", "lblcr", "dh", "sed", "nq", "mh"})
 WHOLE = ("clientConnection", "logging", "winkernel", "featureGates")
 """Fields that are not looked into."""
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -87,6 +101,13 @@ def read_configuration(found: ConfigMap, *, cluster_cidrs: tuple[str, ...]) -> C
         made = reading.convert(value, name, convert)
         if made is not None:
             settings = msgspec.structs.replace(settings, **{field: made})
+    settings = msgspec.structs.replace(
+        settings,
+        masquerade_all=reading.read_flag(value, _masquerade_all(value)),
+        local_by_node=reading.read_local_mode(value),
+        draw=reading.read_scheduler(value),
+        conntrack=reading.read_conntrack(value),
+    )
     reading.judge_mode(value)
     for name, item in _flatten(value):
         if (name, item) != ("clusterCIDR", ",".join(cluster_cidrs)):
@@ -100,6 +121,8 @@ class _Reading:
     def __init__(self, found: ConfigMap) -> None:
         self.found = found
         self.findings: list[Finding] = []
+        self.masquerade_all = ""
+        """The field of the mode in force."""
 
     def say(self, code: str, severity: Any, field: str, message: str, fix: str) -> None:
         path = FieldPath(f"data[{KEY}].{field}" if field else f"data[{KEY}]")
@@ -130,6 +153,59 @@ class _Reading:
             self.say("PW1153", "error", name, f"{item!r}: {error}; the default is in force", "correct the value")
             return None
 
+    def read_flag(self, value: Mapping[str, Any], name: str) -> bool:
+        """A boolean; anything else is said and false."""
+        self.masquerade_all = name
+        item = dict(_flatten(value)).get(name)
+        if item not in (None, True, False):
+            self.say("PW1153", "error", name, f"{item!r} is neither true nor false", "write true or false")
+        return item is True
+
+    def read_local_mode(self, value: Mapping[str, Any]) -> bool:
+        """Whether only the node's own pods are inside."""
+        mode = value.get("detectLocalMode") or "ClusterCIDR"
+        if mode in ("BridgeInterface", "InterfaceNamePrefix"):
+            words = f"{mode}: a node's own pods are told by their addresses here, which comes to the same"
+            self.say("PW1151", "info", "detectLocalMode", words, "write detectLocalMode: NodeCIDR")
+        elif mode not in ("ClusterCIDR", "NodeCIDR"):
+            words = f"{mode!r} is no mode; ClusterCIDR is in force"
+            self.say("PW1153", "error", "detectLocalMode", words, "write ClusterCIDR or NodeCIDR")
+            return False
+        return mode != "ClusterCIDR"
+
+    def read_scheduler(self, value: Mapping[str, Any]) -> Draw:
+        """How endpoints are chosen; only mode ipvs has schedulers."""
+        if value.get("mode") != "ipvs":
+            return "random"
+        section = value.get("ipvs")
+        name = str((section.get("scheduler") if isinstance(section, Mapping) else None) or "")
+        if name in OTHER_SCHEDULERS:
+            words = f"scheduler {name} is not there in nftables: endpoints are chosen at random"
+            self.say("PW1151", "warning", "ipvs.scheduler", words, "write rr or sh, or do not rely on it")
+        elif name not in SCHEDULERS:
+            words = f"{name!r} is no scheduler; rr is in force"
+            self.say("PW1153", "error", "ipvs.scheduler", words, "write rr, wrr or sh")
+            return SCHEDULERS[""]
+        return SCHEDULERS.get(name, "random")
+
+    def read_conntrack(self, value: Mapping[str, Any]) -> ConntrackSettings:
+        """Timeouts in whole seconds; 0 leaves them to the kernel."""
+        found = ConntrackSettings()
+        fields = dict(_flatten(value))
+        for name, field in TIMEOUTS.items():
+            if fields.get(f"conntrack.{name}") == "0s":
+                found = msgspec.structs.replace(found, **{field: 0})
+                continue
+            seconds = self.convert(value, f"conntrack.{name}", _whole_seconds)
+            if seconds is not None:
+                found = msgspec.structs.replace(found, **{field: seconds})
+        liberal = fields.get("conntrack.tcpBeLiberal")
+        if liberal not in (None, True, False):
+            self.say(
+                "PW1153", "error", "conntrack.tcpBeLiberal", f"{liberal!r} is neither true nor false", "correct it"
+            )
+        return msgspec.structs.replace(found, liberal=liberal is True)
+
     def judge_mode(self, value: Mapping[str, Any]) -> None:
         mode = value.get("mode") or "nftables"
         if mode in RETIRED:
@@ -140,7 +216,7 @@ class _Reading:
 
     def judge(self, name: str, item: Any) -> None:
         """Rule 3."""
-        if name in OBEYED or not item or item in ("0s", "0"):
+        if name in OBEYED or name == self.masquerade_all or not item or item in ("0s", "0"):
             return
         if name in HARMLESS:
             if HARMLESS[name] in (None, item):
@@ -148,12 +224,18 @@ class _Reading:
         elif name not in KNOWN:
             self.say("PW1152", "warning", name, f"{KIND} has no field {name}", "remove it")
             return
-        self.say("PW1151", "warning", name, f"{item!r} has no effect here", "do not rely on it")
+        why = f": {WHY[name]}" if name in WHY else ""
+        self.say("PW1151", "warning", name, f"{item!r} has no effect here{why}", "do not rely on it")
 
 
 def _mode(value: Mapping[str, Any]) -> str:
     mode = value.get("mode")
     return mode if isinstance(mode, str) and mode in RETIRED else "nftables"
+
+
+def _masquerade_all(value: Mapping[str, Any]) -> str:
+    """Mode ipvs has it in the section of iptables."""
+    return "nftables.masqueradeAll" if _mode(value) == "nftables" else "iptables.masqueradeAll"
 
 
 def _flatten(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -181,6 +263,13 @@ def _ranges(items: Any) -> tuple[Cidr, ...]:
     if items == ["primary"]:
         return ()
     return tuple(sorted(Cidr.parse(item) for item in items))
+
+
+def _whole_seconds(item: Any) -> int:
+    seconds = round(_seconds(item))
+    if not 0 < seconds < 1 << 31:
+        raise ValueError("from 1s to 2^31 seconds")
+    return seconds
 
 
 def _seconds(item: Any) -> float:

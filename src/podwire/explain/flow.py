@@ -105,7 +105,8 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
             why = f"nodePortAddresses of kube-proxy's configuration leave {address} out"
             return _ends(leg, "refused", why, "PW1144", Origin(by_port.service))
         hop = _service_hop(by_port, f"NodePort {leg.port} on {at_node}", "nodePort")
-        short = source.pod is not None or source.node == at_node
+        by_node = world.plans.services.proxy.local_by_node
+        short = source.node == at_node or (source.pod is not None and not by_node)
         return by_port, ("shortcut" if short else "external"), (at_node,), (hop,)
     if address in world.virtual_addresses:
         if not inside and (closed := _closed(world, leg)) is not None:
@@ -194,6 +195,8 @@ def _through_service(
         return before, (Branch("", None, (hop,), observes),)  # type: ignore[arg-type]
     # Rule 3, and: a pod that came from another node is masqueraded under Local too, or replies would bypass the NAT.
     masquerade = scope != "internal" and (not unit.external_local or remote)
+    if leg.address in unit.cluster_ips and world.plans.services.proxy.masquerade_all:
+        masquerade = True
     total = len(backends.endpoints)
     balance = describe_balance(world.plans.services, unit, scope)
     if balance:

@@ -126,16 +126,39 @@ class ServiceNode(msgspec.Struct, frozen=True, order=True):
     """Labelled to be left out by load balancers."""
 
 
+Draw = Literal["random", "in-turn", "by-client"]
+"""How a new connection chooses among endpoints without session affinity."""
+
+
+class ConntrackSettings(msgspec.Struct, frozen=True):
+    """How long nodes remember connections; 0 leaves a timeout to the kernel. The defaults are kube-proxy's.
+
+    ``liberal``: TCP packets outside of the window are not taken for invalid.
+    """
+
+    established_seconds: int = 86400
+    close_wait_seconds: int = 3600
+    udp_seconds: int = 0
+    udp_stream_seconds: int = 0
+    liberal: bool = False
+
+
 class ProxySettings(msgspec.Struct, frozen=True):
     """What a KubeProxyConfiguration chooses for every node; the defaults are kube-proxy's.
 
-    ``node_port_ranges`` empty: the node's own addresses. A bind of "" or port 0 is off.
+    ``node_port_ranges`` empty: the node's own addresses. A bind of "" or port 0 is off. ``masquerade_all``: clients of
+    cluster IPs are hidden too. ``local_by_node``: only the node's own pods are inside (detectLocalMode NodeCIDR), not
+    those of other nodes.
     """
 
     healthz_bind: str = "0.0.0.0:10256"
     metrics_bind: str = "127.0.0.1:10249"
     sync_period_seconds: float = 30.0
     node_port_ranges: tuple[Cidr, ...] = ()
+    masquerade_all: bool = False
+    local_by_node: bool = False
+    draw: Draw = "random"
+    conntrack: ConntrackSettings = ConntrackSettings()
 
 
 class ServicePlan(msgspec.Struct, frozen=True):

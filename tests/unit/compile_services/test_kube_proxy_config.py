@@ -6,7 +6,7 @@ import pytest
 
 from podwire.base import Cidr
 from podwire.compile import compile_plans
-from podwire.plan import Plans, ProxySettings, node_port_addresses
+from podwire.plan import ConntrackSettings, Plans, ProxySettings, node_port_addresses
 from podwire.testing.build import namespace, node, service, snapshot
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
@@ -70,6 +70,39 @@ def test_other_modes_are_accepted_with_a_note(mode: str) -> None:
     assert compiled(text).services.proxy.sync_period_seconds == 45
 
 
+def test_masquerade_local_mode_and_conntrack_are_obeyed() -> None:
+    text = HEAD + (
+        "nftables: {masqueradeAll: true}\ndetectLocalMode: NodeCIDR\n"
+        "conntrack: {tcpEstablishedTimeout: 2h, tcpCloseWaitTimeout: 0s, udpTimeout: 10s, udpStreamTimeout: 1m,"
+        " tcpBeLiberal: true}\n"
+    )
+    assert not said(text)
+    proxy = compiled(text).services.proxy
+    assert proxy.masquerade_all and proxy.local_by_node
+    assert proxy.conntrack == ConntrackSettings(7200, 0, 10, 60, liberal=True)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "draw", "code"),
+    [
+        ("", "in-turn", ""),
+        ("rr", "in-turn", ""),
+        ("wrr", "in-turn", ""),
+        ("sh", "by-client", ""),
+        ("lc", "random", "PW1151"),
+        ("mh", "random", "PW1151"),
+        ("best", "in-turn", "PW1153"),
+    ],
+)
+def test_ipvs_schedulers_run_as_what_nftables_has(scheduler: str, draw: str, code: str) -> None:
+    text = HEAD + f'mode: ipvs\nipvs: {{scheduler: "{scheduler}"}}\niptables: {{masqueradeAll: true}}\n'
+    assert compiled(text).services.proxy.draw == draw
+    assert compiled(text).services.proxy.masquerade_all
+    wanted = [f"{code} data[config.conf].ipvs.scheduler"] if code else []
+    assert said(text) == sorted(["PW1150 data[config.conf].mode", *wanted])
+    assert compiled(HEAD + f'ipvs: {{scheduler: "{scheduler}"}}\n').services.proxy.draw == "random"
+
+
 def test_node_ports_only_on_some_addresses() -> None:
     plan = compiled(HEAD + "nodePortAddresses: [192.0.2.0/24]\n").services
     assert node_port_addresses(plan, plan.nodes["n"]) == ()
@@ -80,9 +113,13 @@ def test_node_ports_only_on_some_addresses() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "path"),
     [
-        (HEAD + "nftables: {masqueradeAll: true}\n", "PW1151", "data[config.conf].nftables.masqueradeAll"),
-        (HEAD + "conntrack: {udpTimeout: 10s}\n", "PW1151", "data[config.conf].conntrack.udpTimeout"),
-        (HEAD + "detectLocalMode: NodeCIDR\n", "PW1151", "data[config.conf].detectLocalMode"),
+        (HEAD + "iptables: {masqueradeAll: true}\n", "PW1151", "data[config.conf].iptables.masqueradeAll"),
+        (HEAD + "nftables: {masqueradeAll: 7}\n", "PW1153", "data[config.conf].nftables.masqueradeAll"),
+        (HEAD + "conntrack: {maxPerCore: 1000}\n", "PW1151", "data[config.conf].conntrack.maxPerCore"),
+        (HEAD + "conntrack: {udpTimeout: 10}\n", "PW1153", "data[config.conf].conntrack.udpTimeout"),
+        (HEAD + "conntrack: {tcpBeLiberal: yea}\n", "PW1153", "data[config.conf].conntrack.tcpBeLiberal"),
+        (HEAD + "detectLocalMode: InterfaceNamePrefix\n", "PW1151", "data[config.conf].detectLocalMode"),
+        (HEAD + "detectLocalMode: Nowhere\n", "PW1153", "data[config.conf].detectLocalMode"),
         (HEAD + "nodePortAdresses: []\nfoo: 1\n", "PW1152", "data[config.conf].foo"),
         (HEAD + "mode: userspace\n", "PW1153", "data[config.conf].mode"),
         (HEAD + "healthzBindAddress: nonsense\n", "PW1153", "data[config.conf].healthzBindAddress"),

@@ -23,6 +23,7 @@ from podwire.planes.nft.guard import Guard
 from podwire.planes.nft.machine import Machine, Transaction, format_close
 from podwire.planes.nft.netns import identify_netns, run_in_netns
 from podwire.planes.nft.nftlib import Session
+from podwire.planes.nft.sysctls import Sysctls
 from podwire.planes.nft.tables import FAMILIES, NP, SVC, TABLES, Family, NodeTables, Table, UdpFlows
 
 _ICMP_SYSCTLS = ("/proc/sys/net/ipv4/icmp_ratelimit", "/proc/sys/net/ipv6/icmp/ratelimit")
@@ -65,6 +66,7 @@ class NodeAgent:
         self._session: Session | None = None
         self._identity: tuple[int, int] | None = None
         self._rejected: dict[tuple[Table, str], tuple[object, str]] = {}
+        self._sysctls = Sysctls()
         self.guard: Guard | None = None
         """Belongs to whoever listens on it: never closed here. None where it cannot be had."""
 
@@ -148,6 +150,7 @@ class NodeAgent:
         self._session, self._identity, self.guard = None, None, None
         self._machine.reset()
         self._rejected = {}
+        self._sysctls = Sysctls()
 
     def _sync_attached(self, tables: NodeTables) -> Outcome:
         try:
@@ -182,7 +185,8 @@ class NodeAgent:
             self._run(transaction, asked)
         if len(self._rejected) > known and len(steps.transactions) > 1:
             self._machine.reset()  # a refused unit may be there in part; the next attempt loads everything without it
-        message = self._forget_flows(steps.flows, asked)
+        words = (self._forget_flows(steps.flows, asked), self._sysctls.apply(self.netns, asked.sysctls))
+        message = "; ".join(filter(None, words))
         rejected = {key: words for key, (_, words) in self._rejected.items()}
         return Outcome(changed=bool(steps.transactions), rejected=rejected, message=message)
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from podwire.plan import Draw
 from podwire.planes.nft import tables as t
 from podwire.planes.nft.rules import format_class, format_ready_classes, ready_classes
 from podwire.planes.nft.tables import Table
@@ -192,6 +193,7 @@ class Machine:
         self.rules: dict[t.Table, str] = {}
         self._ledgers: dict[Table, Ledger] = {}
         self._classes: set[t.BackendClass] = set()
+        self._draw: Draw = "random"
         self._before: dict[tuple[Table, str], t.Unit | None] = {}
         self._seen: dict[Table, Mapping[str, t.Unit]] = {}
         self.reset()
@@ -210,14 +212,15 @@ class Machine:
         """The transactions that lead from the tables in force to ``tables``; none when they are equal."""
         preamble = ""
         for table, rules in tables.rules.items():
-            if self.rules.get(table) == rules:
+            if self.rules.get(table) == rules and (table != "services" or self._draw == tables.draw):
                 continue
             self.reset((table,))
             self.rules[table] = rules
             preamble += format_close((table,)) + rules
             if table == "services":
+                self._draw = tables.draw
                 self._classes = set().union(*map(ready_classes, tables.families))
-                preamble += "".join(map(format_ready_classes, tables.families))
+                preamble += "".join(format_ready_classes(family, tables.draw) for family in tables.families)
         self._before = {}
         policy = sorted(_ranked(self._put_all("policy", tables.policy, tables.policy_delta)), key=lambda pair: pair[0])
         services = list(self._put_all("services", tables.services, tables.services_delta))
@@ -273,7 +276,7 @@ class Machine:
         names = [name for table, name in self._before if table == "services" and name in wanted]
         new = sorted({c for name in names for c in wanted[name].classes} - self._classes)
         self._classes.update(new)
-        return "".join(format_class(c) for c in new)
+        return "".join(format_class(c, self._draw) for c in new)
 
 
 def format_close(tables: Iterable[Table] = t.TABLES) -> str:

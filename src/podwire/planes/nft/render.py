@@ -11,6 +11,7 @@ from podwire.plan import PolicyPlan, ServiceNode, ServicePlan
 from podwire.planes.nft.render_policy import PolicyRenderer
 from podwire.planes.nft.render_services import ServiceRenderer
 from podwire.planes.nft.rules import format_policy, format_services
+from podwire.planes.nft.sysctls import render_sysctls
 from podwire.planes.nft.tables import FAMILIES, IP, Family, NftPlan, NodeTables
 
 _NOWHERE = {4: "255.255.255.255", 6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}
@@ -36,6 +37,7 @@ class Renderer:
         if families != self._families:  # other rules anyway: every node is loaded anew
             self._families = families
             self._services, self._policy = ServiceRenderer(families), PolicyRenderer(families)
+        sysctls = render_sysctls(plan.services.proxy.conntrack)
         services = self._services.render(plan.services)
         policy = self._policy.render(plan.policy, plan.services.nodes)
         return {
@@ -50,6 +52,8 @@ class Renderer:
                 services_delta=services[name][1],
                 policy_delta=policy[name][1],
                 addresses=node.addresses,
+                draw=plan.services.proxy.draw,
+                sysctls=sysctls,
                 families=families,
             )
             for name, node in plan.services.nodes.items()
@@ -71,9 +75,12 @@ def render_node(services: ServicePlan, policy: PolicyPlan, node: str) -> NodeTab
 
 
 def _services_rules(family: Family, plan: ServicePlan, node: ServiceNode) -> str:
-    own = next(filter(family.has, node.addresses), "")
     return format_services(
-        family, snat=own, pods=_blocks(family, plan.cluster_cidrs), services=_blocks(family, plan.service_cidrs)
+        family,
+        snat=next(filter(family.has, node.addresses), ""),
+        pods=_blocks(family, plan.cluster_cidrs),
+        services=_blocks(family, plan.service_cidrs),
+        local=_blocks(family, node.pod_cidrs) if plan.proxy.local_by_node else "",
     )
 
 

@@ -64,10 +64,12 @@ class ListKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Spelling(msgspec.Struct, gc=False):
-    """A unit in the making: elements of all its families, and the classes its lists need."""
+    """A unit in the making: elements of all its families, and the classes its lists need. ``inner`` says who is hidden
+    from the endpoints behind cluster IPs."""
 
     elements: dict[str, dict[str, str]]
     classes: set[t.BackendClass]
+    inner: int
 
     def of(self, map_name: str) -> dict[str, str]:
         """The elements of one map, to add to."""
@@ -99,6 +101,7 @@ class ServiceRenderer:
         self._ports: Mapping[str, ServicePort] = {}
         self._nodes: Mapping[str, ServiceNode] = {}
         self._proxy = ProxySettings()
+        self._inner = t.MASQUERADE_OTHERS
         self._slots: dict[ListKey, Slots] = {}
         self._units: dict[str, dict[str, t.Unit]] = {}
 
@@ -113,6 +116,9 @@ class ServiceRenderer:
         nodes_changed = dict(self._nodes) != dict(plan.nodes) or self._proxy != plan.proxy
         if not self._units:  # no node has been told anything yet, however often we were called
             changed |= plan.ports.keys()
+        if self._proxy.masquerade_all != plan.proxy.masquerade_all:
+            changed |= plan.ports.keys()
+        self._inner = t.MASQUERADE if plan.proxy.masquerade_all else t.MASQUERADE_OTHERS
         if nodes_changed:
             changed |= {key for key, port in plan.ports.items() if depends_on_node(port)}
         units = {name: dict(self._units.get(name) or self._shared_units(changed)) for name in plan.nodes}
@@ -171,7 +177,7 @@ class ServiceRenderer:
             by_key[port.key] = shared
 
     def _render_unit(self, port: ServicePort, node: str, zone: str) -> t.Unit:
-        spelling = _Spelling({}, set())
+        spelling = _Spelling({}, set(), self._inner)
         for family in self._families:
             own = of_family(port, family.number)
             if (
@@ -242,7 +248,7 @@ def _render_list(family: t.Family, part: _List, affinity_seconds: int, into: _Sp
 
 def _render_internal(family: t.Family, port: ServicePort, lists: Sequence[_List], into: _Spelling) -> None:
     chosen = lists[-1] if port.internal_local else lists[0]
-    value = t.word(chosen.number | t.MASQUERADE_OTHERS)
+    value = t.word(chosen.number | into.inner)
     protocol = port.protocol.lower()
     for address in port.cluster_ips:
         key = f"{address} . {protocol} . {port.port}"

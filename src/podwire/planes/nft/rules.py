@@ -18,6 +18,7 @@ Layout and packet paths: ``docs/design/services.md``, ``docs/design/policy.md``;
 
 from collections.abc import Mapping
 
+from podwire.plan import Draw
 from podwire.planes.nft.tables import SVC, BackendClass, Family
 
 READY_COUNTS = 64
@@ -110,7 +111,7 @@ table $IP podwire-svc {
     drop
   }
   chain shortcut {
-    $IP saddr $PODS meta mark set meta mark map @shortcuts return
+    $IP saddr $LOCAL meta mark set meta mark map @shortcuts return
     fib saddr type local meta mark set meta mark map @shortcuts
   }
   chain dispatch {
@@ -121,7 +122,7 @@ table $IP podwire-svc {
     meta mark and 0x10000000 != 0 $IP daddr . meta l4proto . th dport . $IP saddr != @source-ranges goto barred
     meta mark and 0x20000000 != 0 jump shortcut
     meta mark and 0x80000000 != 0 ct label set 1
-    meta mark and 0x40000000 != 0 $IP saddr != $PODS ct label set 1
+    meta mark and 0x40000000 != 0 $IP saddr != $LOCAL ct label set 1
     meta mark set meta mark and 0x000fffff
     ct mark set meta mark map @counts
     ct mark vmap @classes
@@ -275,13 +276,19 @@ _FREE = {
 """Without neighbour discovery there is no IPv6, as there is no IPv4 without ARP: never a matter of policy."""
 
 
-def format_services(family: Family, *, snat: str, pods: str, services: str) -> str:
+def format_services(family: Family, *, snat: str, pods: str, services: str, local: str = "") -> str:
     """The rule text of one family's Service table on one node.
 
     ``snat`` is the node's address, or empty while it has none: then masquerade chooses, which is wrong only for
-    hairpins. ``pods`` and ``services`` are nft expressions for the cluster's blocks (``10.0.0.0/8`` or ``{ ... }``).
+    hairpins. ``pods`` and ``services`` are nft expressions for the cluster's blocks (``10.0.0.0/8`` or ``{ ... }``),
+    ``local`` is one for the pods that are inside; without it all are.
     """
-    own = {"$SNAT": f"snat to {snat}" if snat else "masquerade", "$PODS": pods, "$SERVICES": services}
+    own = {
+        "$SNAT": f"snat to {snat}" if snat else "masquerade",
+        "$PODS": pods,
+        "$SERVICES": services,
+        "$LOCAL": local or pods,
+    }
     return _fill(_SERVICES, family, own)
 
 
@@ -309,9 +316,9 @@ def ready_classes(family: Family) -> set[BackendClass]:
     return {BackendClass(count, family=family.nft) for count in range(1, READY_COUNTS + 1)}
 
 
-def format_ready_classes(family: Family) -> str:
+def format_ready_classes(family: Family, draw: Draw) -> str:
     """Their chains, and the two verdicts without one."""
-    chains = "".join(format_class(wanted) for wanted in sorted(ready_classes(family)))
+    chains = "".join(format_class(wanted, draw) for wanted in sorted(ready_classes(family)))
     return chains + f"add element {family.classes} {{ 0xffffffff : goto refused, 0xfffffffe : goto dropped }}\n"
 
 
@@ -322,19 +329,29 @@ _ASK = {
 """A miss leaves 0 or the client's hash: neither is a ticket anybody holds, or it is as good as a draw."""
 
 
-def format_class(wanted: BackendClass) -> str:
+_DRAWS: Mapping[Draw, str] = {
+    "random": "numgen random mod {count}",
+    "in-turn": "numgen inc mod {count}",
+    "by-client": "jhash {ip} saddr mod {count} seed 0x1",
+}
+"""In turn: over all Services with as many endpoints, which share the chain."""
+
+
+def format_class(wanted: BackendClass, draw: Draw = "random") -> str:
     """Commands that add the chain of one class and its entry in ``classes``."""
     name, table = wanted.chain, f"{wanted.family} {SVC}"
     to_backend = (
         f"meta l4proto {{ tcp, udp, sctp }} dnat {wanted.family} addr . port to meta mark . ct mark map @backends"
     )
-    draw = f"ct mark set numgen random mod {wanted.count}"
+    # A modulus of 1 would draw nothing: nft refuses to hash by it.
+    how = "random" if wanted.count == 1 else draw
+    choose = f"ct mark set {_DRAWS[how].format(count=wanted.count, ip=wanted.family)}"
     if not wanted.affinity_seconds:
-        chains: dict[str, tuple[str, ...]] = {name: (draw, to_backend)}
+        chains: dict[str, tuple[str, ...]] = {name: (choose, to_backend)}
     else:
         pick, client = f"pick-{name}", f"{_CLIENT[wanted.family]} . meta mark timeout {wanted.affinity_seconds}s"
         chains = {
-            pick: (draw, "ct mark set meta mark . ct mark map @tickets"),
+            pick: (choose, "ct mark set meta mark . ct mark map @tickets"),
             name: (
                 *_ASK[wanted.family],
                 # A ticket nobody holds any more, or none yet: draw anew (P11: a gone endpoint loses its clients).

@@ -18,7 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from podwire.plan import PolicyPlan, ServicePlan, is_family
+from podwire.plan import Draw, PolicyPlan, ServicePlan, is_family
 
 Elements = Mapping[str, Mapping[str, str]]
 """Map name to key to value."""
@@ -181,7 +181,7 @@ TABLES: Mapping[Table, str] = {"services": SVC, "policy": NP}
 
 class NodeTables(msgspec.Struct, frozen=True, gc=False):
     """Everything of one node. ``rules`` is the constant rule text, of ``families`` only: another text means loading
-    that table anew."""
+    that table anew. ``draw`` goes with the Service table's text."""
 
     node: str
     rules: Mapping[Table, str]
@@ -189,6 +189,8 @@ class NodeTables(msgspec.Struct, frozen=True, gc=False):
     policy: Mapping[str, Unit]
     addresses: tuple[str, ...] = ()
     families: tuple[Family, ...] = (IP,)
+    draw: Draw = "random"
+    sysctls: Mapping[str, str] = {}
     services_delta: Delta | None = None
     policy_delta: Delta | None = None
 
