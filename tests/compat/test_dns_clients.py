@@ -563,3 +563,23 @@ async def check_hand_over(run_dir: Path) -> None:
         assert asker.answered == asker.sent and server.process.pid == pid
         assert (await server.tcp(f"api.shop.svc.{Z}")).answer
         assert (await asyncio.to_thread(server.http, "/ready"))[0] == 200
+
+
+def test_a_client_beyond_its_rate_is_told_to_use_tcp(tmp_path: Path) -> None:
+    asyncio.run(check_rate(tmp_path))
+
+
+async def check_rate(run_dir: Path) -> None:
+    async with serving(run_dir, msgspec.structs.replace(make_plan(), client_rate=5)) as server:
+        name = f"api.shop.svc.{Z}"
+        query = dns.message.make_query(name, "A").to_wire()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", server.ports["serving"]))
+            for _ in range(40):
+                sock.send(query)
+            reply = b""
+            while not reply[2:3] or not reply[2] & 2:  # the first ones are answers, then come those with TC
+                reply = await asyncio.get_running_loop().sock_recv(sock, 4096)
+            assert len(reply) <= len(query)
+        assert await server.short("+tcp", name) == ["10.96.0.20"]
