@@ -95,6 +95,13 @@ def _add_up(commands: Commands) -> None:
         default="node",
         help="load balancer addresses on the nodes, or on a hop outside that spreads over healthy nodes",
     )
+    parser.add_argument(
+        "--node-monitor-grace-period",
+        type=float,
+        default=50.0,
+        metavar="SECONDS",
+        help="how long a node whose link is cut (annotation podwire.dev/link: cut) still counts as ready",
+    )
     parser.add_argument("--mtu", type=int, default=0, help="largest packet of a pod (default: 1500, by vxlan 1450)")
     parser.add_argument(
         "--image",

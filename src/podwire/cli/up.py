@@ -56,6 +56,7 @@ async def _up(args: argparse.Namespace, images: tuple["ImageRule", ...]) -> int:
         mtu=args.mtu,
         ip_family=args.ip_family,
         load_balancer=args.load_balancer,
+        grace_seconds=args.node_monitor_grace_period,
     )
     cluster = EmbeddedCluster(
         home,
@@ -178,6 +179,7 @@ def _detach(args: argparse.Namespace) -> int:
     argv += [word for option in args.dns for word in ("--dns", option)]
     argv += ["--ip-family", args.ip_family, "--network", args.network, "--mtu", str(args.mtu)]
     argv += ["--load-balancer", args.load_balancer]
+    argv += ["--node-monitor-grace-period", str(args.node_monitor_grace_period)]
     argv += [word for path in args.file for word in ("-f", str(Path(path).absolute()))]
     argv += [word for image in args.image for word in ("--image", image)]
     with home.log.open("wb") as log:

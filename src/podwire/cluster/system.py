@@ -35,7 +35,7 @@ class NodeLayout(msgspec.Struct, frozen=True):
     """How many nodes, the zones they are put in by turns, and the size of each one's share of the pod network
     (kube-controller-manager's ``--node-cidr-mask-size``); how pods of different nodes reach each other, and the largest
     packet of a pod (0: what Ethernet's 1500 bytes leave); which address families there are;
-    where load balancer addresses are."""
+    where load balancer addresses are; and how long a node may be silent before it counts as lost."""
 
     nodes: int = 2
     zones: tuple[str, ...] = ("a", "b")
@@ -44,6 +44,7 @@ class NodeLayout(msgspec.Struct, frozen=True):
     mtu: int = 0
     ip_family: IpFamily = "ipv4"
     load_balancer: Literal["node", "edge"] = "node"
+    grace_seconds: float = 50.0
 
 
 def lay_out(settings: Settings, layout: NodeLayout) -> Settings:
@@ -55,7 +56,13 @@ def lay_out(settings: Settings, layout: NodeLayout) -> Settings:
         raise EnvironmentUnfit(f"--mtu {mtu}: with --network {layout.network} use {LEAST_MTU} to {MOST_MTU - overhead}")
     if layout.load_balancer == "edge" and ":" in settings.fabrics[0]:
         raise EnvironmentUnfit("--load-balancer edge is IPv4: use it with --ip-family ipv4 or dual")
-    return msgspec.structs.replace(settings, network=layout.network, mtu=mtu, load_balancer=layout.load_balancer)
+    return msgspec.structs.replace(
+        settings,
+        network=layout.network,
+        mtu=mtu,
+        load_balancer=layout.load_balancer,
+        node_grace_seconds=layout.grace_seconds,
+    )
 
 
 def system_objects(settings: Settings, layout: NodeLayout, *, version: str) -> tuple[Json, ...]:

@@ -16,6 +16,7 @@ from functools import partial
 
 from podwire.base import FieldPath, Finding, Origin
 from podwire.compile.context import Context, Piece
+from podwire.compile.nodes_lost import is_cut
 from podwire.compile.nodes_units import follow_units
 from podwire.compile.statuses import find_condition
 from podwire.compile.touched import Results
@@ -60,7 +61,7 @@ def _node(node: Node, families: tuple[str, ...]) -> plan.Node | None:
     if not addresses or not cidrs:
         return None
     zone = node.metadata.labels.get(ZONE_LABEL, "")
-    return plan.Node(Origin(node.ref), node.metadata.name, zone, addresses, cidrs)
+    return plan.Node(Origin(node.ref), node.metadata.name, zone, addresses, cidrs, is_cut(node))
 
 
 def _by_family(values: tuple[str, ...], families: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import msgspec
 
 from podwire.base import Edition, differences
 from podwire.compile.context import Context
+from podwire.compile.nodes_lost import is_cut
 from podwire.compile.nodes_pods import CompiledPod, compile_pod, find_references, is_planned
 from podwire.compile.nodes_ports import PortTable
 from podwire.compile.touched import Findings, Results, Seen, kept
@@ -128,7 +129,10 @@ class Referring:
 
 
 def _release(snapshot: Snapshot, pod: Pod, unit: plan.Pod) -> plan.Pod:
-    """Rule 2."""
+    """Rule 2. A node that is cut off does not hear that a pod is to end."""
+    node = snapshot.nodes.get(pod.spec.node_name)
+    if unit.terminating and node is not None and is_cut(node):
+        unit = msgspec.structs.replace(unit, terminating=False)
     if unit.run and not _is_cleared(snapshot, pod):
         return msgspec.structs.replace(unit, run=False)
     return unit

@@ -17,6 +17,7 @@ from podwire.compile.context import Context, Piece
 from podwire.compile.events import compile_events, next_event_at
 from podwire.compile.images import OWN_PLANES
 from podwire.compile.ingress_views import is_ours
+from podwire.compile.nodes_lost import compile_silence, compile_taints
 from podwire.compile.routes import is_programmed
 from podwire.compile.status_followed import NEVER, PodWrites
 from podwire.compile.statuses import condition, merge_conditions, merge_status
@@ -35,7 +36,8 @@ def compile_status(context: Context) -> Piece:
     if owned.pod_status:
         writes.update(_pods(context, wakes))
         for node in context.snapshot.nodes.values():
-            writes.update(_node(context, node))
+            writes.update(_node(context, node, wakes))
+            writes.update(compile_taints(context, node))
     if owned.ingress_status:
         writes.update(_ingresses(context))
     if owned.events:
@@ -64,9 +66,12 @@ def _pods(context: Context, wakes: list[float]) -> Writes:
     yield from ((made.key, made.write) for made in followed.writes.values())
 
 
-def _node(context: Context, node: Node) -> Writes:
+def _node(context: Context, node: Node, wakes: list[float]) -> Writes:
     fact = context.snapshot.facts.nodes.get(node.metadata.name)
     if fact is None:
+        return
+    if fact.silent_since:
+        yield from compile_silence(context, node, fact, wakes)
         return
     key = f"status/Node/{node.metadata.name}"
     make = partial(_node_status, node, fact, context.snapshot.now)

@@ -19,6 +19,7 @@ import msgspec
 
 from podwire.compile.containers import Problem
 from podwire.compile.images import OWN_PLANES, repository_of
+from podwire.compile.nodes_lost import is_lost
 from podwire.compile.statuses import condition, find_condition, format_time, merge_conditions, merge_status
 from podwire.kube import Node, Pod
 from podwire.kube.meta import Condition
@@ -46,6 +47,8 @@ def compile_pod_status(seen: Observed, now: float) -> Merge | None:
     pod, fact = seen.pod, seen.fact
     if fact is not None and fact.gone:
         return None
+    if is_lost(seen.node):
+        return _unreachable(pod, now)
     if fact is None and not seen.problems:
         return _forgotten(seen, now) if seen.forgets else None
     main = _statuses(pod.spec.containers, fact.containers if fact else (), pod.status.container_statuses, seen)
@@ -67,6 +70,14 @@ def compile_pod_status(seen: Observed, now: float) -> Merge | None:
     }
     patch = merge_status(pod, wanted)
     return _spelled_out(patch) if patch is not None else None
+
+
+def _unreachable(pod: Pod, now: float) -> Merge | None:
+    """On a node that is lost: not Ready. Nobody knows more."""
+    if not pod.is_ready:
+        return None
+    conditions = merge_conditions(pod.status.conditions, [condition("Ready", False)], now)
+    return merge_status(pod, {"conditions": conditions})
 
 
 def _forgotten(seen: Observed, now: float) -> Merge | None:

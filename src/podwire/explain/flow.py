@@ -188,6 +188,9 @@ def _through_service(
         before = (*before, egress)
         if egress.verdict == "denied":
             return before, (Branch(leg.address, None, (), "dropped"),)
+    lost = _lost_between(world, leg.source.node, entry)
+    if lost is not None:
+        return before, (Branch(leg.address, None, (lost,), "dropped"),)
     backends = decide_backends(unit, node=entry, zone=world.zone_of(entry), scope=scope)
     if not backends.endpoints:
         observes = "refused" if backends.none == "refuse" else "dropped"
@@ -233,6 +236,9 @@ def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: 
     subject = world.subject(pod)
     if subject is None:
         return _outside(world, leg, hops)
+    lost = _lost_between(world, leg.translated_on or leg.source.node, subject.node)
+    if lost is not None:
+        return Branch(leg.address, pod, (*hops, lost), "dropped")
     seen = _source_seen(world, leg, subject.node)
     if seen not in leg.source.addresses:
         hops = (*hops, Hop("nat", "allowed", f"source becomes {seen} on leaving node {leg.translated_on}"))
@@ -248,6 +254,13 @@ def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: 
     # Rule 3 again: the listener is behind the masquerade, on the translating node too; so is a pod that meets itself.
     back = leg.translated_on and (leg.hidden or pod == leg.source.pod)
     return _listen(world, leg, pod, hops, heard=world.address_of(leg.translated_on) if back else seen)
+
+
+def _lost_between(world: World, one: str, other: str) -> Hop | None:
+    """A packet that would have to pass a link that is cut; no node's name is the host."""
+    cut = next((name for name in (one, other) if name in world.cut_nodes), "") if one != other else ""
+    text = f"the link of node {cut} is cut: nothing passes"
+    return Hop("link", "denied", text, (Origin(Ref("Node", "", cut)),), "PW6032") if cut else None
 
 
 def _source_seen(world: World, leg: _Leg, destination_node: str) -> str:
@@ -286,6 +299,9 @@ def _policy_hop(world: World, pod: Ref | None, direction: Direction, *, peer: st
 
 def _outside(world: World, leg: _Leg, hops: tuple[Hop, ...]) -> Branch:
     """Addresses that are not pods: the API server, nodes, the host, the rest of the world."""
+    lost = _lost_between(world, leg.source.node, world.nodes_by_address.get(leg.address, ""))
+    if lost is not None:
+        return Branch(leg.address, None, (*hops, lost), "dropped")
     if (leg.address, leg.port) in world.api_endpoints:
         hop = Hop("listener", "allowed", "the API server listens")
         return Branch(leg.address, None, (*hops, hop), "connects")

@@ -10,7 +10,9 @@ import msgspec
 
 from podwire.base import Origin, Ref
 
-HopKind = Literal["dns", "edge", "service", "endpoint", "egress", "nat", "ingress", "listener", "route", "answer"]
+HopKind = Literal[
+    "dns", "edge", "link", "service", "endpoint", "egress", "nat", "ingress", "listener", "route", "answer"
+]
 Verdict = Literal["allowed", "denied", "unknown"]
 Observes = Literal["connects", "refused", "dropped", "nxdomain", "servfail", "no-route", "unknown"]
 """What the client sees: a connection, a reset at once, silence, a name that does not exist, ..."""

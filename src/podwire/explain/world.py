@@ -74,6 +74,11 @@ class World:
         unit = self.plans.services.ports.get("default/kubernetes:443/TCP")
         return frozenset((e.address, e.port) for e in unit.endpoints) if unit else frozenset()
 
+    @cached_property
+    def cut_nodes(self) -> frozenset[str]:
+        """Nodes without their link."""
+        return frozenset(name for name, unit in self.plans.nodes.nodes.items() if unit.cut)
+
     def zone_of(self, node_name: str) -> str:
         """A node's zone."""
         found = self.plans.services.nodes.get(node_name)

@@ -238,6 +238,12 @@ class Fabric:
                 ]
             )
 
+    def set_link(self, name: str, *, up: bool) -> None:
+        """Cut a node off, or take it back: the bridge's end of its link."""
+        end = self._nodes.get(name)
+        if end is not None and self._edge is not None:
+            self._edge.send([netlink.set_link(end.port, up=up)])
+
     def _fabric_entries(self, unit: plan.Node) -> Iterator[netlink.Message]:
         for address, block, host in zip(unit.addresses, self.blocks, self.hosts, strict=True):
             yield netlink.add_address(ETH0_INDEX, address, block.length)

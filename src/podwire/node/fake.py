@@ -29,6 +29,7 @@ class FakeNodeRuntime:
         self._report = report
         self._nodes: dict[str, Node] = {}
         self._ipam: dict[str, Ipam] = {}
+        self._cut: set[str] = set()
         self._units: dict[str, Pod] = {}
         self._facts: dict[str, PodFact] = {}
 
@@ -61,6 +62,10 @@ class FakeNodeRuntime:
             if name not in self._nodes:
                 self._nodes[name], self._ipam[name] = node, Ipam(node.pod_cidrs)
                 self._report(name, NodeFact(ready=True))
+            if node.cut is not self._nodes[name].cut or (node.cut and name not in self._cut):
+                self._nodes[name] = node
+                self._report(name, NodeFact(ready=not node.cut, silent_since=1.0 if node.cut else 0.0))
+            (self._cut.add if node.cut else self._cut.discard)(name)
 
     def _remove(self, uid: str) -> None:
         fact, unit = self._facts.pop(uid), self._units.pop(uid)

@@ -156,6 +156,12 @@ def set_up(index: int) -> Message:
     return Message(RTM_NEWLINK, 0, _link_header(index, up=True), f"bring up link {index}")
 
 
+def set_link(name: str, *, up: bool) -> Message:
+    """Bring a link up or down by its name."""
+    header = _LINK.pack(socket.AF_UNSPEC, 0, 0, IFF_UP if up else 0, IFF_UP)
+    return Message(RTM_NEWLINK, 0, header + _text(3, name), f"bring {'up' if up else 'down'} link {name}")
+
+
 def delete_link(name: str) -> Message:
     """Remove a link (and the far end of a veth pair); one that is not there is fine."""
     return Message(RTM_DELLINK, 0, _link_header(0, up=False) + _text(3, name), f"delete link {name}", (errno.ENODEV,))

@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -187,6 +188,22 @@ class NodeRuntime:
             await self._add_node(fabric, node)
         if gone or fresh:
             await self._run_in_thread(fabric.set_node_routes)
+        for name, node in plan.nodes.items():
+            known = self._nodes.get(name)
+            if known is not None and (known.cut is not node.cut or (node.cut and node in fresh)):
+                await self._set_link(fabric, node)
+
+    async def _set_link(self, fabric: Fabric, node: Node) -> None:
+        """Cut a node off, or take it back. Its pods go on, and nobody hears of them."""
+        try:
+            await self._run_in_thread(partial(fabric.set_link, node.name, up=not node.cut))
+        except (PodwireError, OSError) as error:
+            self._report(node.name, NodeFact(ready=not node.cut, message=str(error)))
+            return
+        self._nodes[node.name] = node
+        since = time.time() if node.cut else 0.0
+        message = "the node's link is cut" if node.cut else ""
+        self._report(node.name, NodeFact(ready=not node.cut, message=message, silent_since=since))
 
     async def _drop_node(self, fabric: Fabric, name: str) -> None:
         for uid in [uid for uid, unit in self._units.items() if unit.node == name]:

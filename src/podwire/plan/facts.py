@@ -51,6 +51,8 @@ class NodeFact(msgspec.Struct, frozen=True):
 
     ready: bool
     message: str = ""
+    silent_since: float = 0
+    """Since when its link is cut; 0: it is not."""
 
 
 class AttachmentFact(msgspec.Struct, frozen=True):

@@ -326,6 +326,8 @@ class Node(msgspec.Struct, frozen=True):
     zone: str
     addresses: tuple[str, ...]
     pod_cidrs: tuple[str, ...]
+    cut: bool = False
+    """Without its link: nothing leaves or reaches it."""
 
 
 class ExternalRoute(msgspec.Struct, frozen=True, order=True):

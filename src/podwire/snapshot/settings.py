@@ -104,6 +104,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The largest packet of a pod. A tunnel's overhead is on top of it, on the links between nodes."""
     load_balancer: Literal["node", "edge"] = "node"
     """Where load balancer addresses are: on the nodes, or on a hop outside of them that spreads over nodes."""
+    node_grace_seconds: float = 50.0
+    """How long a node may be silent before it counts as lost (kube-controller-manager's default)."""
     planes: bool = True
     """False where no packet plane exists (offline, simulated): nothing waits for a plane's confirmation."""
 
