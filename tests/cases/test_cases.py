@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from podwire.testing.cases import run_in_kernel, run_offline
+from podwire.cluster.addresses import IpFamily
+from podwire.testing.cases import families, run_in_kernel, run_offline
 
 CASES = sorted(path.parent for path in Path(__file__).parent.rglob("objects.yaml"))
+IN_KERNEL = [(case, family) for case in CASES for family in families(case)]
 
 
 def name(case: Path) -> str:
@@ -24,6 +26,8 @@ def test_compiles_to_its_goldens(case: Path, request: pytest.FixtureRequest) -> 
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("case", CASES, ids=name)
-def test_packets_do_what_the_traces_say(case: Path) -> None:
-    assert not asyncio.run(run_in_kernel(case))
+@pytest.mark.parametrize(
+    ("case", "family"), IN_KERNEL, ids=lambda value: name(value) if isinstance(value, Path) else value
+)
+def test_packets_do_what_the_traces_say(case: Path, family: IpFamily) -> None:
+    assert not asyncio.run(run_in_kernel(case, family))

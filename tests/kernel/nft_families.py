@@ -96,4 +96,6 @@ def translate_policy(plan: PolicyPlan, families: Families) -> PolicyPlan:
 
 
 def _pod(pod: PolicyPod, families: Families) -> PolicyPod:
-    return msgspec.structs.replace(pod, addresses=spread(pod.addresses, families))
+    return msgspec.structs.replace(
+        pod, addresses=spread(pod.addresses, families), identities=tuple(n for n in pod.identities for _ in families)
+    )

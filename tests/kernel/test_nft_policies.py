@@ -61,7 +61,7 @@ def policy(
             uid=f"uid-{name}",
             node=node,
             addresses=(address,),
-            identity=number_of(name),
+            identities=(number_of(name),),
             isolated={d: DEFAULTS[d] for d in isolated.get(name, ())},
             rule_set=name,
         )

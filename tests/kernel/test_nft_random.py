@@ -95,7 +95,7 @@ def random_policy(rng: random.Random, world: World) -> PolicyPlan:
             uid=f"uid-{pod}",
             node=node,
             addresses=(address,),
-            identity=rng.choice(identities),
+            identities=(rng.choice(identities),),
             isolated=isolated,
             rule_set=rng.choice(sorted(rule_sets)) if isolated else "",
         )

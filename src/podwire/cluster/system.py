@@ -255,6 +255,7 @@ def _ingress_service() -> Json:
         },
         "spec": {
             "type": "LoadBalancer",
+            "ipFamilyPolicy": "PreferDualStack",
             "externalTrafficPolicy": "Local",
             "selector": INGRESS_LABELS,
             "ports": [

@@ -2,15 +2,17 @@
 
 Rules:
 
-1. An address that a Service has and that lies in the pool is kept; of two Services with the same one the older keeps
-   it.
-2. ``spec.loadBalancerIP`` inside the pool is honoured when it is free; otherwise the Service waits, with a finding.
+1. A Service gets an address of each of its families, from the pool of the family. One that it has and that lies in the
+   pool is kept; of two Services with the same one the older keeps it.
+2. ``spec.loadBalancerIP`` inside the pool of its family is honoured when it is free; otherwise the Service waits, with
+   a finding.
 3. Everyone else gets the lowest free address, older Services first.
 4. ``spec.loadBalancerClass`` names another controller: the Service is left alone (info PW1131).
 5. Annotations for clouds' load balancers are reported: what is not simulated is said (PW1132).
-6. Pool exhausted, or the asked address is not to be had: PW1130, and the Service has no address.
+6. Pool exhausted, or the asked address is not to be had: PW1130, and the Service has no address of that family.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from ipaddress import ip_address
 
@@ -21,39 +23,69 @@ from podwire.compile.statuses import merge_status, parse_time
 from podwire.kube import Service
 from podwire.kube.core import LoadBalancerIngress, LoadBalancerStatus
 from podwire.plan import Write
-from podwire.snapshot import Settings
+from podwire.snapshot import AddressRange
 
 CODE = "PW1130"
 
 
 def compile_load_balancers(context: Context) -> Piece:
     """Status writes that give and take addresses."""
-    pool = _Pool(context.snapshot.settings)
+    pools = {_family(p.first): _Pool(p) for p in context.snapshot.settings.load_balancer_pools}
     writes: dict[str, Write] = {}
     findings: list[Finding] = []
-    waiting: list[Service] = []
+    served: list[tuple[Service, dict[str, str]]] = []
     for service in sorted(_balanced(context), key=_age):
         findings.extend(find_cloud_annotations(service))
         if service.spec.load_balancer_class is not None:
             findings.append(_foreign(service))
-        elif not pool.take(_current(service), wanted=service.spec.load_balancer_ip):
-            waiting.append(service)
-    for service in waiting:
-        address, problem = pool.choose(service.spec.load_balancer_ip)
-        if problem:
-            findings.append(Finding(CODE, "error", service.ref, FieldPath("spec.loadBalancerIP"), problem))
-        patch = context.memo.unit(f"balancer/{service.key}", (service, address), partial(_status, service, address))
+        else:
+            served.append((service, _keep(service, pools)))
+    for service, kept in served:
+        addresses, problems = _give(service, kept, pools)
+        findings += [Finding(CODE, "error", service.ref, FieldPath("spec.loadBalancerIP"), p) for p in problems]
+        patch = context.memo.unit(f"balancer/{service.key}", (service, addresses), partial(_status, service, addresses))
         if patch is not None:
             writes[f"balancer/Service/{service.key}"] = patch
     return Piece(writes=writes, findings=tuple(findings))
 
 
+def _keep(service: Service, pools: Mapping[str, "_Pool"]) -> dict[str, str]:
+    """By family, the addresses it has and may keep; empty for a family that waits for one."""
+    current = {_family(i.ip): i.ip for i in reversed(service.status.load_balancer.ingress) if i.ip}
+    wanted = service.spec.load_balancer_ip
+    kept = {}
+    for family in service.spec.ip_families or tuple(pools)[:1]:
+        if family in pools:
+            address = current.get(family, "")
+            asked = wanted if _family(wanted) == family else ""
+            kept[family] = address if pools[family].take(address, wanted=asked) else ""
+    return kept
+
+
+def _give(service: Service, kept: dict[str, str], pools: Mapping[str, "_Pool"]) -> tuple[tuple[str, ...], list[str]]:
+    """Every address of the Service in the order of its families, and what cannot be had."""
+    wanted = service.spec.load_balancer_ip
+    addresses, problems = [], []
+    for family, address in kept.items():
+        if not address:
+            address, problem = pools[family].choose(wanted if _family(wanted) == family else "")
+            problems += [problem] if problem else []
+        addresses += [address] if address else []
+    if wanted and _family(wanted) not in kept:
+        problems.append(f"loadBalancerIP {wanted} is of no family of the Service ({', '.join(kept)})")
+    return tuple(addresses), problems
+
+
+def _family(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"
+
+
 class _Pool:
     """The addresses between first and last, and which are taken."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._first = ip_address(settings.load_balancer_pools[0].first)
-        self._last = ip_address(settings.load_balancer_pools[0].last)
+    def __init__(self, pool: AddressRange) -> None:
+        self._first = ip_address(pool.first)
+        self._last = ip_address(pool.last)
         self._taken: set[str] = set()
         self._next = int(self._first)
 
@@ -108,13 +140,10 @@ def _age(service: Service) -> tuple[float, str]:
     return parse_time(service.metadata.creation_timestamp), service.key
 
 
-def _current(service: Service) -> str:
-    ingress = service.status.load_balancer.ingress
-    return ingress[0].ip if ingress else ""
-
-
-def _status(service: Service, address: str) -> Write | None:
-    ingress = (LoadBalancerIngress(ip=address, ip_mode="VIP"),) if address else ()
+def _status(service: Service, addresses: tuple[str, ...]) -> Write | None:
+    if tuple(i.ip for i in service.status.load_balancer.ingress) == addresses:
+        return None
+    ingress = tuple(LoadBalancerIngress(ip=address, ip_mode="VIP") for address in addresses)
     return merge_status(service, {"load_balancer": LoadBalancerStatus(ingress=ingress)}, path=NOWHERE)
 
 

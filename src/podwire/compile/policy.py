@@ -91,9 +91,9 @@ def _idle(
 
 
 Near = tuple[PeerClass, ...]
-Signature = tuple[str, Labels, tuple[NamedPort, ...], int, Near]
-"""All the compiler needs to know of a pod: namespace, labels and named ports that matter, own peer class, its node as a
-peer. Equal signatures give equal isolation and rules."""
+Signature = tuple[str, Labels, tuple[NamedPort, ...], tuple[int, ...], Near]
+"""All the compiler needs to know of a pod: namespace, labels and named ports that matter, own peer classes, its node as
+a peer. Equal signatures give equal isolation and rules."""
 
 
 class Folded(msgspec.Struct, frozen=True, eq=False):
@@ -119,7 +119,7 @@ class Folded(msgspec.Struct, frozen=True, eq=False):
         return None if own is None else _signature(seen, own, self.near.get(pod.node, ()))
 
 
-def _signature(seen: PodView, own: int, near: Near) -> Signature:
+def _signature(seen: PodView, own: tuple[int, ...], near: Near) -> Signature:
     return seen.pod.namespace, seen.labels, seen.ports, own, near
 
 
@@ -227,7 +227,7 @@ def _fold(
         if alike not in known:
             selecting = _selecting(pod, by_namespace.get(pod.pod.namespace, ()))
             about = cluster_policies_of(pod, cluster, labels)
-            subject = Subject(pod, peers.classes[own], selecting, about, at)
+            subject = Subject(pod, peers.classes[own[0]], selecting, about, at)
             isolated = {d: recorder.note(decision) for d, decision in _defaults(subject).items()}
             known[alike] = _subject_key(subject), isolated
             key = known[alike][0]
@@ -260,13 +260,13 @@ def _near(nodes: Nodes, cluster: tuple[PolicyView, ...]) -> dict[str, Near]:
     return {name: near for name, near in found.items() if near}
 
 
-def _unit(pod: PodView, identity: int, rule_set: str, isolated: Mapping[Direction, int]) -> PolicyPod:
+def _unit(pod: PodView, identities: tuple[int, ...], rule_set: str, isolated: Mapping[Direction, int]) -> PolicyPod:
     return PolicyPod(
         pod=pod.pod,
         uid=pod.uid,
         node=pod.node,
         addresses=pod.addresses,
-        identity=identity,
+        identities=identities,
         isolated=isolated,
         rule_set=rule_set,
     )

@@ -31,15 +31,16 @@ class PeerClass(msgspec.Struct, frozen=True):
 
 
 class PeerClasses(msgspec.Struct, frozen=True):
-    """All identities; ``of_pod`` by pod key; ``cidrs`` are disjoint. ``by_match`` has the classes a block, or pods by
+    """All identities; ``of_pod`` by pod key, one
+    for each address; ``cidrs`` are disjoint. ``by_match`` has the classes a block, or pods by
     their text, matches."""
 
     classes: Mapping[int, PeerClass]
-    of_pod: Mapping[str, int]
+    of_pod: Mapping[str, tuple[int, ...]]
     cidrs: Mapping[Cidr, int]
     by_match: Mapping[BlockPeer | NamePeer | str, tuple[PeerClass, ...]] = {}
-    class_of: Callable[[PodView], int | None] = lambda pod: None
-    """The class of a pod that was not there, if it is one of ``classes``."""
+    class_of: Callable[[PodView], tuple[int, ...] | None] = lambda pod: None
+    """The classes of a pod that was not there, if they are among ``classes``."""
     names: Mapping[str, int] = {}
     """Identities of learned addresses."""
     name: Callable[[Learned], Mapping[str, int] | None] = lambda learned: None
@@ -67,16 +68,26 @@ def classify_peers(
     pod_keys = {}
     matcher = _Matcher(selectors, namespaces)
 
-    def describe(pod: PodView) -> tuple[str, Parts]:
+    def describe(pod: PodView) -> list[tuple[str, Parts]]:
+        """By address: a block holds addresses of one family only."""
         matched = matcher.match(pod)
-        inside = blocks_of(pod.addresses[0], blocks) if blocks else frozenset[BlockPeer]()
         ports = tuple(p for p in pod.ports if p.name in names)
-        return f"pod|{sorted(matched)}|{sorted(map(str, inside))}|{ports}", (matched, inside, ports, frozenset())
+        found = []
+        for address in pod.addresses:
+            inside = blocks_of(address, blocks) if blocks else frozenset[BlockPeer]()
+            key = f"pod|{sorted(matched)}|{sorted(map(str, inside))}|{ports}"
+            found.append((key, (matched, inside, ports, frozenset[NamePeer]())))
+        return found
+
+    def classes_of(pod: PodView) -> tuple[int, ...] | None:
+        found = [numbers.get(key) for key, _ in describe(pod)]
+        known = tuple(number for number in found if number is not None)
+        return known if len(known) == len(found) else None
 
     for pod in pods:
-        key, parts = describe(pod)
-        keys[key] = parts
-        pod_keys[pod.pod.key] = key
+        described = describe(pod)
+        keys.update(described)
+        pod_keys[pod.pod.key] = [key for key, _ in described]
     ranges = _disjoint_ranges(blocks)
     for inside in {matched for _, matched in ranges}:
         keys[_block_key(inside)] = (frozenset(), inside, (), frozenset())
@@ -103,9 +114,9 @@ def classify_peers(
         names={address: numbers[key] for address, (key, _) in named.items()},
         name=name,
         by_match={match: tuple(found) for match, found in by_match.items()},
-        class_of=lambda pod: numbers.get(describe(pod)[0]),
+        class_of=classes_of,
         classes=classes,
-        of_pod={pod: numbers[key] for pod, key in pod_keys.items()},
+        of_pod={pod: tuple(numbers[key] for key in found) for pod, found in pod_keys.items()},
         cidrs=dict(sorted((cidr, numbers[_block_key(inside)]) for cidr, inside in ranges)),
     )
 

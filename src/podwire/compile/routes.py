@@ -62,8 +62,11 @@ def compile_routes(context: Context) -> Piece:
         hosts=hosts.hosts,
         clusters=clusters,
         certificates=hosts.certificates,
+        listen="::" if "IPv6" in settings.families else "0.0.0.0",  # noqa: S104 - inside the proxy's pod
     )
-    plan = memo.unit("routes/plan", (hosts, clusters, settings.ingress_proxy), lambda: RoutePlan({proxy.key: proxy}))
+    plan = memo.unit(
+        "routes/plan", (hosts, clusters, settings.ingress_proxy, proxy.listen), lambda: RoutePlan({proxy.key: proxy})
+    )
     return Piece(routes=plan, findings=hosts.findings)
 
 

@@ -18,17 +18,19 @@ Rules (services P1 to P19, network policy N12, N16 to N18):
 7. A pod that sends to its own address stays inside the pod; by a Service it meets its own policies (N16).
 8. A load balancer outside of the nodes passes packets through to any node whose health check passes, which then does
    what it does without one. Only the host meets it: inside the cluster addresses are short-circuited before.
+9. A connection has one family: that of the address it is opened to. Services, masquerade and policies decide with the
+   addresses of that family; who has none cannot even send (PW6032).
 """
 
 from ipaddress import ip_address
 
 import msgspec
 
-from podwire.base import Origin, Ref
+from podwire.base import Origin, Ref, join_port
 from podwire.explain.balance import describe_balance
 from podwire.explain.misses import explain_misses
 from podwire.explain.steps import Branch, Hop, Party, Target
-from podwire.explain.world import World
+from podwire.explain.world import World, same_family
 from podwire.plan import (
     Direction,
     Endpoint,
@@ -64,6 +66,9 @@ class _Leg(msgspec.Struct, frozen=True):
 def walk(world: World, source: Party, target: Target) -> tuple[tuple[Hop, ...], tuple[Branch, ...]]:
     """Common hops, then one branch per backend. ``target.host`` must be an address."""
     leg = _Leg(source, target.host, target.port, target.protocol, target)
+    if not same_family(source.addresses, target.host) and not ip_address(target.host).is_loopback:
+        family = "IPv6" if ":" in target.host else "IPv4"
+        return (), (_ends(leg, "no-route", f"{source.name} has no {family} address", "PW6032"),)
     found = _enter(world, leg)
     if isinstance(found, Branch):
         return (), (found,)
@@ -99,8 +104,8 @@ def _enter(world: World, leg: _Leg) -> Entry | Branch:
     if host is not None:
         text = f"hostPort {leg.port}/{leg.protocol} of {here} is {host.service.key}'s"
         return host, "internal", (here,), (Hop("service", "allowed", text, (host.origin,), evidence="computed"),)
-    if at_node and (leg.protocol, leg.port) in world.units_by_node_port:
-        by_port = world.units_by_node_port[leg.protocol, leg.port]
+    by_port = world.units_by_node_port.get((":" in address, leg.protocol, leg.port))
+    if at_node and by_port is not None:
         if address not in world.node_port_addresses:
             why = f"nodePortAddresses of kube-proxy's configuration leave {address} out"
             return _ends(leg, "refused", why, "PW1144", Origin(by_port.service))
@@ -146,7 +151,7 @@ def _enter_virtual(world: World, leg: _Leg, unit: ServicePort, *, inside: bool) 
         edge = _edge_hops(route)
     hop = _service_hop(unit, f"{kind} {address} by node {' or '.join(entries)}", "type")
     if address in unit.load_balancer_ips and not admits_source(unit, source.addresses):
-        why = f"{source.addresses[0]} is in no loadBalancerSourceRanges"
+        why = f"{same_family(source.addresses, address)} is in no loadBalancerSourceRanges"
         return _ends(leg, "dropped", why, "PW1112", Origin(unit.service))
     return unit, ("shortcut" if inside else "external"), entries, (*edge, hop)
 
@@ -219,7 +224,7 @@ def _through_service(
 def _endpoint_hop(endpoint: Endpoint, unit: ServicePort, total: int) -> Hop:
     whom = endpoint.pod.key if endpoint.pod else endpoint.address
     chance = f"1 of {total}" if not unit.affinity_seconds else f"1 of {total}, then kept {unit.affinity_seconds} s"
-    text = f"{whom} {endpoint.address}:{endpoint.port} on {endpoint.node or 'no node'} ({chance})"
+    text = f"{whom} {join_port(endpoint.address, endpoint.port)} on {endpoint.node or 'no node'} ({chance})"
     return Hop("endpoint", "allowed", text, (endpoint.origin,))
 
 
@@ -253,7 +258,7 @@ def _deliver(world: World, leg: _Leg, hops: tuple[Hop, ...], *, checked_egress: 
             return Branch(leg.address, pod, hops, "dropped")
     # Rule 3 again: the listener is behind the masquerade, on the translating node too; so is a pod that meets itself.
     back = leg.translated_on and (leg.hidden or pod == leg.source.pod)
-    return _listen(world, leg, pod, hops, heard=world.address_of(leg.translated_on) if back else seen)
+    return _listen(world, leg, pod, hops, heard=world.address_of(leg.translated_on, leg.address) if back else seen)
 
 
 def _lost_between(world: World, one: str, other: str) -> Hop | None:
@@ -266,8 +271,8 @@ def _lost_between(world: World, one: str, other: str) -> Hop | None:
 def _source_seen(world: World, leg: _Leg, destination_node: str) -> str:
     """Rule 3: masquerade happens after the policy hook of the translating node."""
     if leg.masquerade and leg.translated_on and leg.translated_on != destination_node:
-        return world.address_of(leg.translated_on)
-    return leg.source.addresses[0]
+        return world.address_of(leg.translated_on, leg.address)
+    return same_family(leg.source.addresses, leg.address)
 
 
 def _policy_hop(world: World, pod: Ref | None, direction: Direction, *, peer: str, protocol: str, port: int) -> Hop:
@@ -306,7 +311,9 @@ def _outside(world: World, leg: _Leg, hops: tuple[Hop, ...]) -> Branch:
         hop = Hop("listener", "allowed", "the API server listens")
         return Branch(leg.address, None, (*hops, hop), "connects")
     if leg.address in world.nodes_by_address or leg.address in world.snapshot.settings.host_addresses:
-        hop = Hop("listener", "unknown", f"whether anything listens on {leg.address}:{leg.port} is not podwire's")
+        hop = Hop(
+            "listener", "unknown", f"whether anything listens on {join_port(leg.address, leg.port)} is not podwire's"
+        )
         return Branch(leg.address, None, (*hops, hop), "unknown")
     if any(c.contains(leg.address) for c in world.plans.services.cluster_cidrs):
         hop = Hop("listener", "denied", f"no pod has the address {leg.address}", code="PW6031")

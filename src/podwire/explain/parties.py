@@ -96,6 +96,10 @@ def _plain_target(world: World, text: str) -> Target:
         raise Unclear(f"{text!r} is no target: write http://NAME:PORT/PATH, NAME:PORT or NAMESPACE/POD:PORT")
     if "/" in host:
         host = _place(world, host.split("/"))
+    elif host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise Unclear(f"{text!r}: write an IPv6 address in brackets: [{host}]:{port}")
     return Target(host, int(port))
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from podwire.base import Origin, Ref
+from podwire.base import Origin, Ref, join_port
 
 HopKind = Literal[
     "dns", "edge", "link", "service", "endpoint", "egress", "nat", "ingress", "listener", "route", "answer"
@@ -75,8 +75,8 @@ class Target(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """As it would be typed."""
         if self.scheme:
-            return f"{self.scheme}://{self.host}:{self.port}{self.path}"
-        return f"{self.protocol.lower()}://{self.host}:{self.port}"
+            return f"{self.scheme}://{join_port(self.host, self.port)}{self.path}"
+        return f"{self.protocol.lower()}://{join_port(self.host, self.port)}"
 
 
 class Trace(msgspec.Struct, frozen=True):

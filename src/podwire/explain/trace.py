@@ -2,6 +2,11 @@
 
 Names resolve as the pod's resolver does it (search list, ndots, over a DNS Service that policies may forbid), then
 :func:`podwire.explain.flow.walk` follows the connection.
+
+Of a name with addresses of both families a program takes the one that glibc's getaddrinfo puts first: IPv6 where the
+source has an IPv6 address (RFC 3484 section 2.1, glibc's table; ``podwire trace`` shows which). Programs that try both
+at once or in another order (Happy Eyeballs, musl and Go prefer IPv4 to fd00::/8) are not simulated: ask for
+``[ADDRESS]:PORT`` to see the other way.
 """
 
 import msgspec
@@ -10,7 +15,7 @@ from podwire.base import Origin
 from podwire.explain.flow import is_address, walk
 from podwire.explain.steps import Branch, Hop, Party, Target, Trace
 from podwire.explain.world import World
-from podwire.plan import Answer, find_host
+from podwire.plan import Record, find_host
 
 DNS_PORT = 53
 
@@ -65,29 +70,39 @@ def _proxy_address(world: World, proxy: str) -> str:
 def _resolve_for_pod(world: World, source: Party, target: Target) -> Resolved:
     runtime = world.runtime(source.pod)
     servers, searches, ndots = parse_resolv_conf(runtime.resolv_conf if runtime else "")
-    aliases = {name: address for address, names in (runtime.hosts if runtime else ()) for name in names}
-    if target.host in aliases:
-        return (Hop("dns", "allowed", f"{target.host} is in the pod's hosts file"),), aliases[target.host], None
+    listed = [address for address, names in (runtime.hosts if runtime else ()) if target.host in names]
+    if listed:
+        return (Hop("dns", "allowed", f"{target.host} is in the pod's hosts file"),), prefer(source, listed)[0], None
     blocked = _dns_blocked(world, source, servers)
     if blocked is not None:
         return blocked, "", Branch("", None, (), "servfail")
     candidates = candidate_names(target.host, searches, ndots)
     for step, name in enumerate(candidates):
         answer = world.zone.resolve(name, "A")
-        addresses = [r.data for r in answer.records if r.type == "A"]
+        records = [*answer.records, *world.zone.resolve(name, "AAAA").records]
+        addresses = prefer(source, [r.data for r in records if r.type in ("A", "AAAA")])
         if addresses:
-            return _answered(target, name, answer, addresses, step=f"search step {step + 1} of {len(candidates)}")
+            first = tuple(r for r in records if r.type == "CNAME" or (":" in r.data) == (":" in addresses[0]))
+            step_text = f"search step {step + 1} of {len(candidates)}"
+            return _answered(target, name, first, addresses, step=step_text)
         # A single label leaves the cluster last of all and is nobody's name out there.
         if answer.source == "upstream" and step == len(candidates) - 1 and "." in name:
-            hop = Hop("dns", "unknown", f"{name}: {answer.why}; an upstream resolver decides", _origins(answer))
+            hop = Hop("dns", "unknown", f"{name}: {answer.why}; an upstream resolver decides", _origins(answer.records))
             return (hop,), "", Branch("", None, (), "unknown")
     return _no_such_name(target, candidates)
 
 
-def _answered(target: Target, name: str, answer: Answer, addresses: list[str], *, step: str) -> Resolved:
+def prefer(source: Party, addresses: list[str]) -> list[str]:
+    """In the order in which a program in ``source`` tries them: IPv6 first, but last what it has no address for."""
+    own = {":" in address for address in source.addresses}
+    return sorted(addresses, key=lambda a: ((":" in a) not in own, ":" not in a))
+
+
+def _answered(target: Target, name: str, records: tuple[Record, ...], addresses: list[str], *, step: str) -> Resolved:
     more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
-    text = f"{target.host} -> {name} A {addresses[0]}{more} ({step})"
-    return (Hop("dns", "allowed", text, _origins(answer)),), addresses[0], None
+    rtype = "AAAA" if ":" in addresses[0] else "A"
+    text = f"{target.host} -> {name} {rtype} {addresses[0]}{more} ({step})"
+    return (Hop("dns", "allowed", text, _origins(records)),), addresses[0], None
 
 
 def _no_such_name(target: Target, candidates: tuple[str, ...]) -> Resolved:
@@ -96,8 +111,8 @@ def _no_such_name(target: Target, candidates: tuple[str, ...]) -> Resolved:
     return (hop,), "", Branch("", None, (), "nxdomain")
 
 
-def _origins(answer: Answer) -> tuple[Origin, ...]:
-    return tuple(dict.fromkeys(r.origin for r in answer.records))
+def _origins(records: tuple[Record, ...]) -> tuple[Origin, ...]:
+    return tuple(dict.fromkeys(r.origin for r in records))
 
 
 def _dns_blocked(world: World, source: Party, servers: tuple[str, ...]) -> tuple[Hop, ...] | None:

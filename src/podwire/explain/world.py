@@ -1,14 +1,20 @@
 """Indexes over (snapshot, plans) that the questions share, and the parties a person can name."""
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from podwire.base import Ref
 from podwire.explain.steps import Party
 from podwire.kube import Pod
-from podwire.plan import Plans, PolicyPod, ProxyPlan, ServicePort, ZoneIndex, node, node_port_addresses
+from podwire.plan import Plans, PolicyPod, ProxyPlan, ServicePort, ZoneIndex, node, node_port_addresses, of_family
 from podwire.snapshot import Snapshot
 
 PROXY_IMAGE = "podwire/envoy"
+
+
+def same_family(addresses: Iterable[str], like: str) -> str:
+    """The first address of the family of ``like``; empty when there is none."""
+    return next((a for a in addresses if (":" in a) == (":" in like)), "")
 
 
 class World:
@@ -45,21 +51,31 @@ class World:
         """Service ports by (address, protocol, port), for cluster, load balancer and external addresses."""
         return {
             (address, unit.protocol, unit.port): unit
-            for unit in self.plans.services.ports.values()
+            for unit in self._units_by_family()
             for address in (*unit.cluster_ips, *unit.load_balancer_ips, *unit.external_ips)
         }
 
+    def _units_by_family(self) -> Iterator[ServicePort]:
+        """Every Service port as the data plane of each of its families has it."""
+        for unit in self.plans.services.ports.values():
+            four = of_family(unit, 4)
+            if four is unit:
+                yield unit
+            else:
+                yield from (four, of_family(unit, 6))
+
     @cached_property
-    def units_by_node_port(self) -> dict[tuple[str, int], ServicePort]:
-        """Service ports by (protocol, nodePort)."""
-        return {(u.protocol, u.node_port): u for u in self.plans.services.ports.values() if u.node_port}
+    def units_by_node_port(self) -> dict[tuple[bool, str, int], ServicePort]:
+        """Service ports by (whether IPv6, protocol, nodePort): none in a family in which the Service has no address."""
+        units = (u for u in self._units_by_family() if u.node_port and u.cluster_ips)
+        return {(":" in u.cluster_ips[0], u.protocol, u.node_port): u for u in units}
 
     @cached_property
     def units_by_host_port(self) -> dict[tuple[str, str, str, int], ServicePort]:
         """Ports of nodes that lead to pods, by (node, address, protocol, port)."""
         return {
             (unit.host_node, address, unit.protocol, unit.port): unit
-            for unit in self.plans.services.ports.values()
+            for unit in self._units_by_family()
             for address in unit.host_ips
         }
 
@@ -84,10 +100,10 @@ class World:
         found = self.plans.services.nodes.get(node_name)
         return found.zone if found else ""
 
-    def address_of(self, node_name: str) -> str:
-        """A node's first address."""
+    def address_of(self, node_name: str, like: str) -> str:
+        """A node's address of the family of ``like``; empty when it has none."""
         found = self.plans.services.nodes.get(node_name)
-        return found.addresses[0] if found and found.addresses else ""
+        return same_family(found.addresses, like) if found else ""
 
     def subject(self, pod: Ref | None) -> PolicyPod | None:
         """The pod as policies see it."""
@@ -112,7 +128,8 @@ class World:
         value = self.snapshot.get(Pod, pod.namespace, pod.name)
         if value is None or not value.spec.host_network or not value.spec.node_name:
             return None
-        return Party(pod.key, (self.address_of(value.spec.node_name),), value.spec.node_name, None)
+        found_node = self.plans.services.nodes.get(value.spec.node_name)
+        return Party(pod.key, found_node.addresses, value.spec.node_name, None) if found_node else None
 
     def node_party(self, name: str) -> Party | None:
         """A program on a node, outside any pod; None when there is no such node."""

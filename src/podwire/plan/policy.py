@@ -41,17 +41,17 @@ OWN_NODE: Mapping[int, int] = MappingProxyType({4: SELF + 1, 6: SELF + 2})
 class PolicyPod(msgspec.Struct, frozen=True):
     """A pod that policies can see (not hostNetwork, not completed): subject on its node, peer everywhere.
 
-    ``identity`` is 20 bits. ``isolated`` holds, per direction in which at least one policy selects the pod, the
-    number of the default decision: what holds where no rule says otherwise. It denies when a NetworkPolicy selects the
-    pod, and allows when only a ClusterNetworkPolicy does. ``rule_set`` is the key of its entry in
-    :attr:`PolicyPlan.rule_sets`.
+    ``identities`` are 20 bits each, one for each address: they differ where a block tells addresses apart. ``isolated``
+    holds, per direction in which at least one policy selects the pod, the number of the default decision: what holds
+    where no rule says otherwise. It denies when a NetworkPolicy selects the pod, and allows when only a
+    ClusterNetworkPolicy does. ``rule_set`` is the key of its entry in :attr:`PolicyPlan.rule_sets`.
     """
 
     pod: Ref
     uid: str
     node: str
     addresses: tuple[str, ...]
-    identity: int
+    identities: tuple[int, ...]
     isolated: Mapping[Direction, int]
     rule_set: str
 
@@ -122,7 +122,7 @@ def identity_of(plan: PolicyPlan, address: str) -> int:
     """The identity of any address: a pod's, else that of a learned name, else its CIDR class, else :data:`WORLD`."""
     for pod in plan.pods.values():
         if address in pod.addresses:
-            return pod.identity
+            return pod.identities[pod.addresses.index(address)]
     if address in plan.names:
         return plan.names[address]
     parsed = ip_address(address)

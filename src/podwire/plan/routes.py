@@ -80,7 +80,10 @@ class VirtualHost(msgspec.Struct, frozen=True):
 
 
 class ProxyPlan(msgspec.Struct, frozen=True):
-    """One proxy: ports it listens on and everything behind them. ``key`` names the proxy, e.g. ``ingress-nginx``."""
+    """One proxy: ports it listens on and everything behind them. ``key`` names the proxy, e.g. ``ingress-nginx``.
+
+    ``listen`` is 0.0.0.0, or :: for clients of both families.
+    """
 
     key: str
     http_port: int
@@ -90,6 +93,7 @@ class ProxyPlan(msgspec.Struct, frozen=True):
     clusters: Mapping[str, Cluster]
     certificates: Mapping[str, Certificate]
     default_certificate: str = ""
+    listen: str = "0.0.0.0"  # noqa: S104 - inside the network namespace of the proxy's pod
 
 
 class RoutePlan(msgspec.Struct, frozen=True):

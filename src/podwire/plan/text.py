@@ -53,7 +53,8 @@ def format_policy(plan: PolicyPlan) -> Iterator[str]:
     for key in sorted(plan.pods):
         pod = plan.pods[key]
         isolated = " ".join(f"{d}:{pod.isolated[d]:#x}" for d in sorted(pod.isolated)) or "open"
-        yield f"pod {key} {','.join(pod.addresses)} identity {pod.identity:#x} {isolated} rules {pod.rule_set or '-'}"
+        place = f"{','.join(pod.addresses)} identity {_numbers(pod.identities)}"
+        yield f"pod {key} {place} {isolated} rules {pod.rule_set or '-'}"
     yield from (f"cidr {cidr} identity {number:#x}" for cidr, number in sorted(plan.cidrs.items()))
     yield from (f"name {address} identity {number:#x}" for address, number in sorted(plan.names.items()))
     yield from (f"ports {p.protocol} {p.first}-{p.last} class {p.number:#x}" for p in plan.ports)
@@ -109,3 +110,8 @@ def _work(work: ProcessWork | StandInWork) -> str:
         return f"runs {' '.join(work.argv)} ({work.reason})"
     ports = " ".join(f"{p.port}/{p.protocol}" for p in work.ports) or "nothing"
     return f"stands in, listens on {ports} ({work.reason})"
+
+
+def _numbers(identities: tuple[int, ...]) -> str:
+    """One number where the addresses are treated alike."""
+    return ",".join(f"{number:#x}" for number in dict.fromkeys(identities))

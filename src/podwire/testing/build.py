@@ -28,7 +28,7 @@ def node(name: str, *addresses: str, zone: str = "a", pod_cidr: str = "10.244.0.
 
 
 def pod(
-    key: str, address: str, *, labels: dict[str, str] | None = None, node: str = "node-1", ports: Iterable[Json] = ()
+    key: str, *addresses: str, labels: dict[str, str] | None = None, node: str = "node-1", ports: Iterable[Json] = ()
 ) -> Json:
     """A running, ready Pod; ``key`` is ``namespace/name``."""
     space, _, name = key.partition("/")
@@ -39,8 +39,8 @@ def pod(
         "spec": {"nodeName": node, "containers": [{"name": "main", "image": "example.com/x", "ports": list(ports)}]},
         "status": {
             "phase": "Running",
-            "podIP": address,
-            "podIPs": [{"ip": address}],
+            "podIP": addresses[0],
+            "podIPs": [{"ip": address} for address in addresses],
             "conditions": [{"type": "Ready", "status": "True"}],
         },
     }
@@ -94,7 +94,7 @@ def endpoint_slice(service_key: str, *endpoints: Json, port: int = 8080, suffix:
             "uid": f"es-{space}-{name}-{suffix}",
             "labels": {"kubernetes.io/service-name": name},
         },
-        "addressType": "IPv4",
+        "addressType": "IPv6" if endpoints and ":" in endpoints[0]["addresses"][0] else "IPv4",
         "endpoints": list(endpoints),
         "ports": [{"port": port, "protocol": "TCP", **port_fields}],
     }

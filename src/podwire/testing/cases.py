@@ -3,6 +3,10 @@
 A case holds ``objects.yaml``, ``traces.txt`` (one ``FROM TO`` a line, ``#`` comments) and golden files: ``plan.txt``
 (the compiled plans), ``traces.golden`` (each trace in full), ``findings.txt``. At kernel depth the cluster runs for
 real: every line of ``traces.txt`` is sent as a packet, and the observation must be one that the trace predicts.
+
+At kernel depth a case runs in IPv4 as it is written, and again in a cluster that has IPv6 alone: its addresses are
+moved by :mod:`podwire.testing.families`. A case about one family says ``# family: ipv4`` in the first line of
+``objects.yaml``, a question about one ends with its name (``FROM TO ipv4``).
 """
 
 from pathlib import Path
@@ -10,11 +14,14 @@ from pathlib import Path
 import msgspec
 
 from podwire.base import Finding
+from podwire.cluster.addresses import IpFamily
+from podwire.cluster.system import NodeLayout
 from podwire.cluster.worlds import offline_world, read_paths
 from podwire.engine import State
 from podwire.explain import Trace, World, format_trace, parse_source, parse_target, resolve, trace
 from podwire.plan.text import format_plans
 from podwire.testing.clusters import running_cluster
+from podwire.testing.families import move_to_ipv6, to_ipv6
 from podwire.testing.probes import Observation, Probe, send_probes
 from podwire.testing.promise import agrees, netns_of, predicted_by
 
@@ -26,6 +33,8 @@ class Question(msgspec.Struct, frozen=True):
 
     source: str
     target: str
+    family: str = ""
+    """The only family in which the line has a meaning."""
 
 
 def questions(case: Path) -> list[Question]:
@@ -57,19 +66,30 @@ def _ask(world: World, question: Question) -> Trace:
     return trace(world, source, parse_target(world, question.target), assumptions=assumptions)
 
 
-async def run_in_kernel(case: Path) -> list[str]:
+def families(case: Path) -> tuple[IpFamily, ...]:
+    """The families in which the case has a meaning."""
+    first = (case / "objects.yaml").read_text().partition("\n")[0]
+    only = first.partition("# family: ")[2].split()
+    return ("ipv4", "ipv6") if not only else ("ipv6",) if only[0] == "ipv6" else ("ipv4",)
+
+
+async def run_in_kernel(case: Path, family: IpFamily = "ipv4") -> list[str]:
     """Bring the case up and send every question as a packet; what did not do as predicted, in words."""
     objects, _ = read_paths([case / "objects.yaml"])
-    async with running_cluster(objects, refusals=True) as cluster:
+    asked = questions(case)
+    if family == "ipv6":
+        objects, asked = move_to_ipv6(objects), [Question(q.source, to_ipv6(q.target), q.family) for q in asked]
+    asked = [q for q in asked if q.family in ("", family)]
+    async with running_cluster(objects, refusals=True, layout=NodeLayout(ip_family=family)) as cluster:
         assert cluster.state is not None
-        return await _send(cluster.state, case)
+        return await _send(cluster.state, asked)
 
 
-async def _send(state: State, case: Path) -> list[str]:
+async def _send(state: State, asked: list[Question]) -> list[str]:
     world = World(state.snapshot, state.plans)
     sent: dict[Probe, tuple[Question, frozenset[Observation]]] = {}
     wrong = []
-    for question in questions(case):
+    for question in asked:
         source, _ = parse_source(world, question.source)
         reached = resolve(world, source, parse_target(world, question.target))
         if reached is None:

@@ -121,7 +121,8 @@ def _inside_targets(world: World) -> Iterator[Place]:
     for pod in world.plans.policy.pods.values():
         runtime = world.plans.nodes.pods[pod.pod.key]
         stand_in = all(isinstance(c.work, node.StandInWork) for c in runtime.containers)
-        yield from ((pod.addresses[0], *port) for port in (ports if stand_in else _declared(world, pod.pod)))
+        wanted = ports if stand_in else _declared(world, pod.pod)
+        yield from ((address, *port) for address in pod.addresses for port in wanted)
     for unit in world.plans.services.ports.values():
         for address in unit.cluster_ips:
             yield address, unit.port, unit.protocol
@@ -136,7 +137,9 @@ def _outside_targets(world: World) -> Iterator[Place]:
             yield address, UNUSED_PORT, "TCP"
         yield from ((a, unit.port, unit.protocol) for a in unit.host_ips if a != LOOPBACK)
         if unit.node_port:
-            addresses = (n.addresses[0] for n in world.plans.services.nodes.values())
+            families = {":" in address for address in unit.cluster_ips}
+            nodes = world.plans.services.nodes.values()
+            addresses = (a for n in nodes for a in n.addresses if (":" in a) in families)
             yield from ((address, unit.node_port, unit.protocol) for address in addresses)
 
 

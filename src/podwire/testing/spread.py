@@ -68,7 +68,7 @@ def _choose(state: State) -> list[Spread]:
         if target.protocol != "TCP" or not connects or len({o.pod for o in case.predicted}) < 2:
             continue
         unit = world.units_by_virtual.get((target.host, target.protocol, target.port))
-        unit = unit or world.units_by_node_port.get((target.protocol, target.port))
+        unit = unit or world.units_by_node_port.get((":" in target.host, target.protocol, target.port))
         if unit is not None and unit.affinity_seconds and state.plans.nodes.edge and not case.source.node:
             continue  # each node remembers for itself, and the edge chooses the node
         found.append(Spread(case, sticky=unit is not None and unit.affinity_seconds > 0))

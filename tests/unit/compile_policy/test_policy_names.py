@@ -121,5 +121,5 @@ def test_a_pod_is_what_it_is_whoever_has_a_name_for_its_address() -> None:
     world = World(cluster("api.example.com"))
     world.learn(1, api_example_com=(("10.244.0.2", NOW + 30),))
     plan = world.compile().plans.policy
-    assert identity_of(plan, "10.244.0.2") == plan.pods["a/web"].identity
+    assert identity_of(plan, "10.244.0.2") == plan.pods["a/web"].identities[0]
     assert NAMES_UNIT > "pod/"  # the least unit name holds an element of the kernel's

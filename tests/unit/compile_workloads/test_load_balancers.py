@@ -2,6 +2,7 @@
 
 from tests.unit.simulate import World, service
 
+from podwire.cluster.addresses import give_addresses
 from podwire.snapshot import AddressRange, Settings
 
 
@@ -81,3 +82,32 @@ def test_the_route_leads_to_a_node_with_a_local_endpoint() -> None:
     world.settle()
     routes = {a: r.node for a, r in world.compile().nodes.routes.items()}
     assert routes == {address(world, "local"): "node-2", address(world, "cluster"): "node-1"}
+
+
+def addresses(world: World, name: str) -> list[str]:
+    ingress = world.get("Service", name).get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    return [str(entry["ip"]) for entry in ingress]
+
+
+def test_an_address_of_each_family_in_the_order_of_the_service() -> None:
+    world = World(give_addresses(Settings(planes=False), "dual"))
+    world.apply(service("one", "one", type="LoadBalancer", ipFamilies=["IPv6"]))
+    world.apply(service("both", "both", type="LoadBalancer", ipFamilies=["IPv6", "IPv4"]))
+    world.settle()
+    assert addresses(world, "both") == ["fd00:10:89::200", "10.89.0.200"]
+    assert addresses(world, "one") == ["fd00:10:89::201"]
+    world.apply(service("both", "both", type="LoadBalancer", ipFamilies=["IPv6"]))
+    world.settle()
+    assert addresses(world, "both") == ["fd00:10:89::200"]
+
+
+def test_an_asked_address_counts_in_its_family_alone() -> None:
+    world = World(give_addresses(Settings(planes=False), "dual"))
+    families = ["IPv4", "IPv6"]
+    world.apply(service("a", "a", type="LoadBalancer", ipFamilies=families, loadBalancerIP="10.89.0.240"))
+    world.apply(service("b", "b", type="LoadBalancer", ipFamilies=["IPv6"], loadBalancerIP="10.89.0.241"))
+    world.settle()
+    assert addresses(world, "a") == ["10.89.0.240", "fd00:10:89::200"]
+    assert addresses(world, "b") == ["fd00:10:89::201"]
+    (finding,) = (f for f in world.compile().findings if f.code == "PW1130")
+    assert "of no family of the Service (IPv6)" in finding.message

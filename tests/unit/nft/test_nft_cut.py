@@ -6,7 +6,7 @@ from podwire.planes.nft.cut import Established, Judge, Judged, is_stricter_possi
 from podwire.planes.nft.wire import Tuple
 
 DENY = 12
-POD = PolicyPod(Ref("Pod", "t", "y"), "uid-y", "a", ("10.244.1.2",), 1, {"ingress": DENY}, "")
+POD = PolicyPod(Ref("Pod", "t", "y"), "uid-y", "a", ("10.244.1.2",), (1,), {"ingress": DENY}, "")
 
 
 def plan_of(*pods: PolicyPod) -> PolicyPlan:
@@ -39,7 +39,7 @@ def test_what_is_allowed_again_is_healed() -> None:
 
 
 def test_only_changes_to_pods_that_were_there_matter() -> None:
-    opened = PolicyPod(POD.pod, POD.uid, POD.node, POD.addresses, POD.identity, {}, "")
+    opened = PolicyPod(POD.pod, POD.uid, POD.node, POD.addresses, POD.identities, {}, "")
     assert is_stricter_possible(plan_of(opened), plan_of(POD))
     assert not is_stricter_possible(plan_of(POD), plan_of(POD))
     assert not is_stricter_possible(plan_of(), plan_of(POD))

@@ -24,7 +24,7 @@ UNIT = ServicePort(
     source_ranges=(),
     endpoints=(),
 )
-POD = PolicyPod(Ref("Pod", "t", "p"), "uid", "node-a", ("10.244.0.2",), 5, {}, "")
+POD = PolicyPod(Ref("Pod", "t", "p"), "uid", "node-a", ("10.244.0.2",), (5,), {}, "")
 
 
 def plan_of(*units: ServicePort, pods: tuple[PolicyPod, ...] = ()) -> NftPlan:
@@ -56,7 +56,7 @@ def test_facts_follow_the_plan() -> None:
 
 def test_a_pod_without_an_address_is_not_in_force() -> None:
     """The compiler starts its containers on this fact (N20)."""
-    bare = PolicyPod(Ref("Pod", "t", "p"), "uid", "node-a", (), 5, {"ingress": 1}, "")
+    bare = PolicyPod(Ref("Pod", "t", "p"), "uid", "node-a", (), (), {"ingress": 1}, "")
     assert Digests().update(plan_of(pods=(bare,))) == {}
 
 

@@ -83,8 +83,8 @@ def test_new_connections_are_read() -> None:
 
 def plan_of(decisions: dict[int, Decision] = DECISIONS) -> NftPlan:
     pods = {
-        "x": PolicyPod(Ref("Pod", "t", "x"), "uid-x", "a", ("10.244.0.2",), 1, {}, "x"),
-        "y": PolicyPod(Ref("Pod", "t", "y"), "uid-y", "a", ("10.244.1.2",), 1, {"ingress": DENY}, "y"),
+        "x": PolicyPod(Ref("Pod", "t", "x"), "uid-x", "a", ("10.244.0.2",), (1,), {}, "x"),
+        "y": PolicyPod(Ref("Pod", "t", "y"), "uid-y", "a", ("10.244.1.2",), (1,), {"ingress": DENY}, "y"),
     }
     nodes = {"a": ServiceNode("a", "", ("10.89.0.2",), (), Origin(Ref("Node", "", "a")))}
     return NftPlan(ServicePlan({}, nodes, (), ()), PolicyPlan(pods, {}, (), {}, decisions))

@@ -53,7 +53,7 @@ PLANS = st.builds(
                 uid=f"uid-{n}",
                 node=NODES[n % 2],
                 addresses=(f"10.244.{n % 2}.{n + 1}",),
-                identity=identity,
+                identities=(identity,),
                 isolated=isolated,
                 rule_set=f"set{which}",
             )
@@ -106,7 +106,7 @@ def test_elements_mean_what_is_decided(history: list[PolicyPlan]) -> None:
 
 
 def test_rules_are_loaded_on_the_pods_own_node_only() -> None:
-    pod = PolicyPod(Ref("Pod", "t", "p"), "u", "node-a", ("10.244.0.1",), 7, {"ingress": 2}, "s")
+    pod = PolicyPod(Ref("Pod", "t", "p"), "u", "node-a", ("10.244.0.1",), (7,), {"ingress": 2}, "s")
     plan = PolicyPlan({"t/p": pod}, {}, (), {"s": {RuleKey("ingress", 3, 0): 1}}, DECISIONS)
     here, there = (render_node(SERVICES, plan, node).policy["pod/u"] for node in NODES)
     assert there.elements.keys() == {t.IP.identity}
@@ -119,7 +119,7 @@ def test_a_recreated_pod_leaves_nothing_behind() -> None:
     """Same name, new uid, another address: the old unit goes (N9)."""
     renderer = Renderer()
     for uid, address in (("old", "10.244.0.1"), ("new", "10.244.0.2")):
-        pod = PolicyPod(Ref("Pod", "t", "p"), uid, "node-a", (address,), 7, {}, "")
+        pod = PolicyPod(Ref("Pod", "t", "p"), uid, "node-a", (address,), (7,), {}, "")
         tables = renderer.render(NftPlan(SERVICES, PolicyPlan({"t/p": pod}, {}, (), {}, {})))["node-a"]
     assert set(tables.policy) == {"pod/new", "cidrs", "ports", NAMES_UNIT}
 

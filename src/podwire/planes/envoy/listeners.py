@@ -36,19 +36,18 @@ ACCESS_LOG = (
     "%RESPONSE_FLAGS% %BYTES_SENT%B %DURATION%ms -> %UPSTREAM_CLUSTER% %UPSTREAM_HOST% [%ROUTE_NAME%]\n"
 )
 _WINDOW_BYTES = 1 << 16
-_EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside the network namespace of Envoy's pod
 
 
-def render_http(port: int) -> bytes:
+def render_http(listen: str, port: int) -> bytes:
     """The plain HTTP listener."""
     chain = listener_components_pb2.FilterChain(name="http", filters=[_manager("http")])
-    return _frame(listener_pb2.Listener(name="http", address=_address(port), filter_chains=[chain]))
+    return _frame(listener_pb2.Listener(name="http", address=_address(listen, port), filter_chains=[chain]))
 
 
-def render_https(port: int, default_secret: str) -> bytes:
+def render_https(listen: str, port: int, default_secret: str) -> bytes:
     """The frame of the TLS listener: all but the chains of certificates."""
     inspector = listener_components_pb2.ListenerFilter(name="tls", typed_config=_any(tls_inspector_pb2.TlsInspector()))
-    listener = listener_pb2.Listener(name="https", address=_address(port), listener_filters=[inspector])
+    listener = listener_pb2.Listener(name="https", address=_address(listen, port), listener_filters=[inspector])
     listener.default_filter_chain.CopyFrom(_tls_chain(default_secret))
     return _frame(listener)
 
@@ -60,7 +59,7 @@ def render_chain(secret: str, hosts: Iterable[str]) -> bytes:
     return bytes(listener_pb2.Listener(filter_chains=[chain]).SerializeToString(deterministic=True))
 
 
-def render_health(port: int) -> bytes:
+def render_health(listen: str, port: int) -> bytes:
     """``/healthz`` answers 200 as soon as Envoy listens."""
     ok = route_components_pb2.Route(
         match=route_components_pb2.RouteMatch(path="/healthz"),
@@ -75,7 +74,7 @@ def render_health(port: int) -> bytes:
         http_filters=[_router()],
     )
     chain = listener_components_pb2.FilterChain(name="health", filters=[_network_filter(manager)])
-    return _frame(listener_pb2.Listener(name="health", address=_address(port), filter_chains=[chain]))
+    return _frame(listener_pb2.Listener(name="health", address=_address(listen, port), filter_chains=[chain]))
 
 
 def _frame(listener: Any) -> bytes:
@@ -85,8 +84,10 @@ def _frame(listener: Any) -> bytes:
     return bytes(listener.SerializeToString(deterministic=True))
 
 
-def _address(port: int) -> Any:
-    return address_pb2.Address(socket_address=address_pb2.SocketAddress(address=_EVERYWHERE, port_value=port))
+def _address(listen: str, port: int) -> Any:
+    """``::`` takes clients of both families, and IPv4 ones keep their plain addresses."""
+    socket = address_pb2.SocketAddress(address=listen, port_value=port, ipv4_compat=listen == "::")
+    return address_pb2.Address(socket_address=socket)
 
 
 def _tls_chain(secret: str) -> Any:

@@ -150,17 +150,17 @@ class Renderer:
 
     def _render_listeners(self, proxy: ProxyPlan, chains: Mapping[str, tuple[str, ...]]) -> Mapping[str, Parts]:
         keep = self._tls.keep
-        https = {FRAME: keep("https", (proxy.https_port,), lambda: _https(proxy.https_port))}
+        https = {FRAME: keep("https", (proxy.listen, proxy.https_port), lambda: _https(proxy))}
         for key, hosts in chains.items():
             https[f"certificate/{key}"] = keep(
                 f"chain/{key}",
                 (hosts,),
                 lambda k=key, h=hosts: listeners.render_chain(k, h),  # type: ignore[misc]
             )
-        http, health = proxy.http_port, proxy.health_port
+        listen, http, health = proxy.listen, proxy.http_port, proxy.health_port
         return {
-            "health": keep("health", (health,), lambda: {FRAME: listeners.render_health(health)}),
-            "http": keep("http", (http,), lambda: {FRAME: listeners.render_http(http)}),
+            "health": keep("health", (listen, health), lambda: {FRAME: listeners.render_health(listen, health)}),
+            "http": keep("http", (listen, http), lambda: {FRAME: listeners.render_http(listen, http)}),
             "https": keep("listener/https", tuple(https.items()), lambda: https),
         }
 
@@ -225,8 +225,8 @@ def render_secret(name: str, chain_pem: str, key_pem: str) -> bytes:
     return bytes(secret_pb2.Secret(name=name, tls_certificate=pair).SerializeToString(deterministic=True))
 
 
-def _https(port: int) -> bytes:
-    return listeners.render_https(port, DEFAULT_SECRET)
+def _https(proxy: ProxyPlan) -> bytes:
+    return listeners.render_https(proxy.listen, proxy.https_port, DEFAULT_SECRET)
 
 
 def _endpoint(address: str, port: int) -> Any:

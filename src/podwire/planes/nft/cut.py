@@ -108,7 +108,7 @@ def is_stricter_possible(old: PolicyPlan, new: PolicyPlan) -> bool:
     if old.cidrs != new.cidrs or old.ports != new.ports:
         return True
     return any(
-        (known.identity, known.isolated, known.rule_set) != (pod.identity, pod.isolated, pod.rule_set)
+        (known.identities, known.isolated, known.rule_set) != (pod.identities, pod.isolated, pod.rule_set)
         for key, pod in new.pods.items()
         if (known := old.pods.get(key)) is not None and known is not pod
     )

@@ -119,7 +119,8 @@ class PolicyRenderer:
 
     def _render_pod(self, pod: PolicyPod, plan: PolicyPlan) -> _Known:
         by_family = {f: own for f in self._families if (own := [a for a in pod.addresses if f.has(a)])}
-        identity = {f.identity: dict.fromkeys(own, t.word(pod.identity)) for f, own in by_family.items()}
+        numbers = dict(zip(pod.addresses, map(t.word, pod.identities), strict=True))
+        identity = {f.identity: {a: numbers[a] for a in own} for f, own in by_family.items()}
         remote = t.Unit(identity)
         if not pod.isolated or not by_family:
             return _Known(pod.node, remote, remote)
