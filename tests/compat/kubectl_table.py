@@ -48,6 +48,15 @@ metadata: {name: more}
 spec: {cidrs: [10.200.0.0/24]}
 """
 WIDE_CIDR = MORE_CIDR.replace("name: more", "name: wide").replace("0/24", "0/16")
+SCALER = """
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: scaled}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: scaled}
+  maxReplicas: 3
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]
+"""
 HOOKS = """
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
@@ -83,6 +92,41 @@ TABLE: dict[str, tuple[Row, ...]] = {
             r"spec\.cidrs\[0\]: Invalid value",
             text=MORE_CIDR.replace("10.200.0.0/24", "10.200.0.1/24"),
         ),
+    ),
+    "other-kinds": (
+        ok("get rc -A", r"No resources found"),
+        no(
+            "create -f -",
+            r"ReplicationControllers are not run here: write a Deployment instead",
+            text="apiVersion: v1\nkind: ReplicationController\nmetadata: {name: old}\nspec: {replicas: 1}\n",
+        ),
+        ok("create deployment scaled --image=example.com/x", r"created"),
+        ok("apply -f -", r"horizontalpodautoscaler\.autoscaling/scaled created", text=SCALER),
+        ok("get hpa scaled", r"^NAME +REFERENCE +TARGETS", r"^scaled +Deployment/scaled +cpu: <unknown>/50% +1 +3"),
+        ok("wait --for=condition=ScalingActive=False hpa/scaled --timeout=30s", r"condition met"),
+        ok("describe hpa scaled", r"NotEnforced", r"podwire does not scale by metrics"),
+        ok("delete hpa/scaled deploy/scaled", r"deleted"),
+        no(
+            "create -f -",
+            r"spec\.maxReplicas: Invalid value: 0: must be greater than 0",
+            r"spec\.scaleTargetRef\.name: Required value",
+            text="apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: x}\n"
+            "spec: {scaleTargetRef: {kind: Deployment}}\n",
+        ),
+        ok(
+            "apply -f - --prune -l prune=all --namespace default",
+            r"configmap/pruned created",
+            text="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: pruned, labels: {prune: all}}\n",
+        ),
+        ok(
+            "apply -f - --prune -l prune=all --namespace default",
+            r"configmap/other created",
+            r"configmap/pruned pruned",
+            text="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other, labels: {prune: all}}\n",
+        ),
+        ok("delete configmap other", r"deleted"),
+        no("get runtimeclasses", r"doesn't have a resource type"),
+        no("get --raw /api/v1/nodes/node-1/proxy/stats/summary", r"could not find the requested resource"),
     ),
     "webhooks": (
         ok("create namespace hooked", r"created"),

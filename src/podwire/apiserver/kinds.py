@@ -10,13 +10,32 @@ Rules:
 4. What a kind's JSON means (types, defaults, validation, columns, selectable fields) is its :class:`Meaning`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from podwire.apiserver.meaning import BUILT_IN, Meaning
+from podwire.kube.meta import KubeObject
 from podwire.kube.registry import KINDS, Kind
 
 Json = dict[str, Any]
+
+REPLICATION_CONTROLLER = Kind(
+    "ReplicationController",
+    "",
+    "v1",
+    "replicationcontrollers",
+    KubeObject,
+    True,
+    ("rc",),
+    ("all",),
+    verbs=("get", "list", "watch"),
+)
+"""Always empty: ``kubectl apply --prune`` and ``get all`` list it, and nothing here runs one."""
+INSTEAD: Mapping[str, str] = MappingProxyType(
+    {"ReplicationController": "ReplicationControllers are not run here: write a Deployment instead"}
+)
+"""What the refusal of a write says, by kind."""
 
 
 class Kinds:

@@ -28,7 +28,7 @@ from podwire.apiserver.cidrs import Cidrs
 from podwire.apiserver.custom import Definitions
 from podwire.apiserver.events import expire_events
 from podwire.apiserver.history import EventType, Feed
-from podwire.apiserver.kinds import Kinds
+from podwire.apiserver.kinds import REPLICATION_CONTROLLER, Kinds
 from podwire.apiserver.kubeconfig import Kubeconfig
 from podwire.apiserver.newevents import NEW_EVENT, NewEvents
 from podwire.apiserver.objects import Objects, key_of
@@ -308,7 +308,7 @@ class ApiServer:
         return Hooks(self.verbs.objects, service_dial(self.store, lambda: self.backend))
 
     def _kinds(self) -> Kinds:
-        kinds = Kinds((*KINDS.values(), *REVIEWS))
+        kinds = Kinds((*KINDS.values(), REPLICATION_CONTROLLER, *REVIEWS))
         kinds.share(NEW_EVENT, NewEvents())
         return kinds
 

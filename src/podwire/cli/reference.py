@@ -76,6 +76,35 @@ def _kinds() -> Iterator[str]:
         scope = "namespaced" if kind.namespaced else "cluster"
         short, parts = ", ".join(kind.short_names), ", ".join(kind.subresources)
         yield f"| {kind.name} | {kind.api_version} | {kind.plural} | {short} | {scope} | {parts} |"
+    yield _OTHERS.rstrip()
+
+
+_OTHERS = """
+## Kinds that are served in another way
+
+| kind | how |
+|---|---|
+| SelfSubjectReview, TokenReview, SubjectAccessReview and its kin | questions: answered, never stored |
+| NodeMetrics, PodMetrics (metrics.k8s.io/v1beta1) | measured when asked, where nodes are real |
+| Event (events.k8s.io/v1) | the stored core/v1 Events in the newer form |
+| HorizontalPodAutoscaler | stored, so that charts install; nothing scales: warning, Event, `ScalingActive: False` |
+| ReplicationController | always empty, for `kubectl apply --prune` and `get all`; a write is refused |
+
+## Kinds that are not served (404), and why
+
+| kind | why |
+|---|---|
+| APIService | no aggregated API servers; metrics.k8s.io is built in |
+| MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding | CEL that makes objects is not built |
+| RuntimeClass | there is one runtime |
+| CSIDriver, CSINode, CSIStorageCapacity, VolumeAttachment, VolumeAttributesClass | no CSI: claims get a folder |
+| ResourceClaim, DeviceClass and their kin | no devices |
+| CertificateSigningRequest, ClusterTrustBundle | no signer |
+| FlowSchema, PriorityLevelConfiguration | requests are not queued by priority |
+| PodTemplate, ComponentStatus, Binding as a resource | nobody uses them (`pods/binding` is served) |
+| `nodes/proxy`, `pods/resize` | not built |
+| autoscaling/v1, networking.k8s.io/v1beta1 and other older versions | the newest stable version is served |
+"""
 
 
 def main(folder: str) -> None:

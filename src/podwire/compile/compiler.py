@@ -5,7 +5,18 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from podwire.base import Edition, Finding, differences
-from podwire.compile import attachments, endpoints, nodes, policy, routes, services, status, workloads, zone
+from podwire.compile import (
+    attachments,
+    autoscalers,
+    endpoints,
+    nodes,
+    policy,
+    routes,
+    services,
+    status,
+    workloads,
+    zone,
+)
 from podwire.compile.context import Context, Piece
 from podwire.compile.memo import Memo
 from podwire.plan import NodePlan, Plans, PodsMode, PolicyPlan, RoutePlan, ServicePlan, Write, WritePlan, ZonePlan
@@ -21,6 +32,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("zone", zone.compile_zone),
     ("policy", policy.compile_policy),
     ("routes", routes.compile_routes),
+    ("autoscalers", autoscalers.compile_autoscalers),
     ("nodes", nodes.compile_nodes),
     ("status", status.compile_status),
 )

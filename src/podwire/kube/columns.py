@@ -143,6 +143,11 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "Validations": "How many conditions it has.",
         "ParamKind": "Kind of the objects with parameters.",
         "PolicyName": "Policy that is in force.",
+        "Reference": "What is scaled.",
+        "Targets": "Measured and wanted value of each metric.",
+        "MinPods": "Fewest replicas.",
+        "MaxPods": "Most replicas.",
+        "Replicas": "Replicas now.",
         "CIDRs": "Blocks that Services get addresses from.",
         "ParentRef": "Whose address it is.",
         "ParamRef": "Object with parameters.",
@@ -184,6 +189,10 @@ _TABLE: Mapping[str, tuple[tuple[Column, ...], Cells]] = MappingProxyType(
             + _columns("Message")
             + _columns("| First_Seen Count:integer Name"),
             columns_core.event,
+        ),
+        "HorizontalPodAutoscaler": (
+            _columns("Name Reference Targets MinPods MaxPods:integer Replicas:integer Age"),
+            columns_workload.autoscaler,
         ),
         "IPAddress": (_columns("Name ParentRef"), columns_core.ip_address),
         "ServiceCIDR": (_columns("Name CIDRs Age"), columns_core.service_cidr),

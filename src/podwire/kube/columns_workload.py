@@ -71,3 +71,30 @@ def _ready(spec: Obj, status: Obj) -> str:
 def _containers(spec: Obj) -> list[str]:
     containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
     return [",".join(c.get("name", "") for c in containers), ",".join(c.get("image", "") for c in containers)]
+
+
+def autoscaler(obj: Obj, now: float) -> list[Any]:
+    """NAME REFERENCE TARGETS MINPODS MAXPODS REPLICAS AGE."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    target = spec.get("scaleTargetRef") or {}
+    shown = ", ".join(map(_metric, spec.get("metrics") or ())) or "<none>"
+    least = spec.get("minReplicas")
+    return [
+        name(obj),
+        f"{target.get('kind', '')}/{target.get('name', '')}",
+        shown,
+        "<unset>" if least is None else str(least),
+        spec.get("maxReplicas", 0),
+        status.get("currentReplicas", 0),
+        age(obj, now),
+    ]
+
+
+def _metric(metric: Obj) -> str:
+    kind = metric.get("type", "")
+    source = metric.get(kind[:1].lower() + kind[1:]) or {}
+    target = source.get("target") or {}
+    percent = target.get("averageUtilization")
+    wanted = f"{percent}%" if percent is not None else target.get("averageValue") or target.get("value") or "<auto>"
+    label = f"{source['name']}: " if source.get("name") else ""
+    return f"{label}<unknown>/{wanted}"

@@ -241,6 +241,14 @@ def _storage_class(obj: Obj) -> Obj:
     return fill(obj, {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})
 
 
+def _autoscaler(obj: Obj) -> Obj:
+    spec = fill(obj.get("spec") or {}, {"minReplicas": 1})
+    if not spec.get("metrics"):
+        target = {"type": "Utilization", "averageUtilization": 80}
+        spec = {**spec, "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]}
+    return put(obj, "spec", spec)
+
+
 _RBAC = "rbac.authorization.k8s.io"
 _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
     {
@@ -249,6 +257,7 @@ _RULES: Mapping[str, Callable[[Obj], Obj]] = MappingProxyType(
         "Deployment": _deployment,
         "EndpointSlice": _endpoint_slice,
         "Endpoints": _endpoints,
+        "HorizontalPodAutoscaler": _autoscaler,
         "IngressClass": _ingress_class,
         "LimitRange": _limit_range,
         "Job": _job,

@@ -24,6 +24,7 @@ _PACKAGES: Mapping[str, str] = MappingProxyType(
     {
         "admissionregistration": "io.k8s.api.admissionregistration.v1",
         "apps": "io.k8s.api.apps.v1",
+        "autoscaling": "io.k8s.api.autoscaling.v2",
         "batch": "io.k8s.api.batch.v1",
         "core": "io.k8s.api.core.v1",
         "crd": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",

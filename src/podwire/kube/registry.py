@@ -16,6 +16,7 @@ from podwire.kube.admissionregistration import (
     ValidatingWebhookConfiguration,
 )
 from podwire.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
+from podwire.kube.autoscaling import HorizontalPodAutoscaler
 from podwire.kube.batch import CronJob, Job
 from podwire.kube.clusterpolicy import ClusterNetworkPolicy
 from podwire.kube.core import ConfigMap, Endpoints, Event, Namespace, Node, Secret, Service, ServiceAccount
@@ -129,6 +130,17 @@ _ROWS = (
     Kind("ControllerRevision", "apps", "v1", "controllerrevisions", ControllerRevision),
     Kind("Job", "batch", "v1", "jobs", Job, True, (), ("all",), ("status",)),
     Kind("CronJob", "batch", "v1", "cronjobs", CronJob, True, ("cj",), ("all",), ("status",)),
+    Kind(
+        "HorizontalPodAutoscaler",
+        "autoscaling",
+        "v2",
+        "horizontalpodautoscalers",
+        HorizontalPodAutoscaler,
+        True,
+        ("hpa",),
+        ("all",),
+        ("status",),
+    ),
     Kind(
         "PodDisruptionBudget",
         "policy",

@@ -9,6 +9,8 @@ Rules:
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -28,9 +30,10 @@ from podwire.apiserver.http.permit import accesses_of, creation_of, path_access
 from podwire.apiserver.http.read import read_list, read_one
 from podwire.apiserver.http.watch import Order, Watcher
 from podwire.apiserver.http.write import Writer
+from podwire.apiserver.kinds import INSTEAD
 from podwire.apiserver.rbac import Authorizer
 from podwire.apiserver.reviews import REVIEWS, Reviews
-from podwire.apiserver.status import StatusError, internal, method_not_allowed, no_such_path
+from podwire.apiserver.status import StatusError, failure, internal, method_not_allowed, no_such_path
 from podwire.apiserver.tokens import Tokens
 from podwire.apiserver.verbs import Verbs
 
@@ -151,6 +154,7 @@ class App:
                 return usage.serve(self._store, request, target, source)
         if target.kind in REVIEWS:
             return await self._review(request, target)
+        _check_verb(request, target)
         if target.subresource == "token":
             return await self._review(request, target)
         if target.subresource in CONNECTS:
@@ -295,6 +299,17 @@ def _aggregated_version(accept: str) -> str:
         if not named.get("as"):
             return ""
     return ""
+
+
+_WRITES: Mapping[str, str] = MappingProxyType({"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"})
+
+
+def _check_verb(request: BaseRequest, target: Target) -> None:
+    """Raise 405 for a write that the kind does not have, with what to do instead."""
+    verb = _WRITES.get(request.method)
+    if verb is not None and verb not in target.kind.verbs:
+        why = INSTEAD.get(target.kind.stored)
+        raise failure(405, "MethodNotAllowed", why) if why else method_not_allowed()
 
 
 def _health(request: BaseRequest) -> Response:

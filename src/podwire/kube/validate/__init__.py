@@ -11,6 +11,7 @@ from typing import Any
 
 from podwire.kube.registry import KINDS
 from podwire.kube.validate.apps import check_daemon_set, check_deployment, check_replica_set, check_stateful_set
+from podwire.kube.validate.autoscaling import check_autoscaler
 from podwire.kube.validate.batch import (
     check_controller_revision,
     check_cron_job,
@@ -100,6 +101,7 @@ _CHECKS: Mapping[str, Check] = MappingProxyType(
         "EndpointSlice": check_endpoint_slice,
         "Endpoints": check_endpoints,
         "Event": check_event,
+        "HorizontalPodAutoscaler": check_autoscaler,
         "IPAddress": check_ip_address,
         "Ingress": check_ingress,
         "IngressClass": check_ingress_class,
