@@ -9,6 +9,7 @@ from bench.cluster import report
 from bench.kubeproxy_peer import kube_proxy, peer_binary
 from bench.services_rig import SERVICES, many, node
 from podwire.compile import Compiler
+from podwire.engine.garbage import without_collections
 from podwire.plan import Fact, PlaneFact, node_netns
 from podwire.planes.nft import NftDriver, NftPlan
 from podwire.snapshot import Settings, SnapshotBuilder
@@ -33,7 +34,8 @@ async def _measure(name: str) -> float:
     for value in (node(), *many(SERVICES)):
         builder.put(value)
     started = time.perf_counter()
-    plans = Compiler().compile(builder.snapshot(time.time())).plans
+    with without_collections():
+        plans = Compiler().compile(builder.snapshot(time.time())).plans
     compiled = time.perf_counter()
     facts: list[Fact] = []
     driver = NftDriver(lambda key, fact: facts.append(fact), cluster=name)

@@ -23,6 +23,7 @@ import msgspec
 from podwire.base import PodwireError
 from podwire.client import Source
 from podwire.compile import Compiler
+from podwire.engine.garbage import without_collections
 from podwire.plan import Driver, Fact, Plans
 from podwire.snapshot import Settings, Snapshot, SnapshotBuilder
 
@@ -167,7 +168,8 @@ class Engine:
         started = loop.time()
         snapshot = self._builder.snapshot(self._clock())
         try:
-            compiled = self._compiler.compile(snapshot)
+            with without_collections():
+                compiled = self._compiler.compile(snapshot)
         except Exception as error:
             _log.exception("bug in the compiler: the last plans stay in force")
             self.bugs.append(f"compiler: {error!r}")
