@@ -1,8 +1,8 @@
 """When Python looks for garbage.
 
-Plans and snapshots hold no reference cycles, so the cycle collector finds nothing in them; but it walks all of them, and
-with 10,000 Services that costs a third of a first compile and later a pause of some tenths of a second in the way of an
-urgent change.
+Plans and snapshots hold no reference cycles, so the cycle collector finds nothing in them; but it walks all of them:
+with 10,000 Services that costs a third of a first compile, and later a pause of some tenths of a second in the way of
+an urgent change.
 """
 
 import gc

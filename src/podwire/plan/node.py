@@ -12,6 +12,7 @@ Rules:
 """
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Final, Literal
 
 import msgspec
@@ -368,8 +369,7 @@ def edge_netns(cluster: str) -> str:
 
 def edge_mark(node: Node) -> int:
     """The number of a node at the edge, never 0: what is left of its address within the fabric."""
-    last = node.addresses[0].split(".")[-2:]
-    return int(last[0]) << 8 | int(last[1])
+    return int(ip_address(node.addresses[0])) & 0xFFFF
 
 
 def node_netns(cluster: str, node: str) -> str:
