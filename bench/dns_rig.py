@@ -96,6 +96,7 @@ class Server:
 
     def __init__(self, name: str, port: int, pid: int) -> None:
         self.name, self.port, self.pid = name, port, pid
+        self.used = 0.0
         self.apply: Callable[[ZonePlan], Awaitable[None]] | None = None
 
     def cpu_seconds(self) -> float:
@@ -294,7 +295,9 @@ def dnsperf(
         # Every question once before: what is measured is a server that has run for a while, of either kind.
         once = (*words[: words.index("-l")], "-n", "1", *words[words.index("-l") + 2 :])
         subprocess.run(_pinned(once, CLIENT_CORE), capture_output=True, check=True)
+        before = server.cpu_seconds()
         out = subprocess.run(_pinned(words, CLIENT_CORE), capture_output=True, text=True, check=True).stdout
+    server.used = server.cpu_seconds() - before
     rate = re.search(r"Queries per second:\s+([\d.]+)", out)
     lost = re.search(r"Queries lost:\s+\d+ \(([\d.]+)%\)", out)
     assert rate and lost, out

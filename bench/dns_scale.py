@@ -30,8 +30,8 @@ async def _run() -> None:
 
 async def _efficiency(*servers: Server) -> float:
     """Queries for each second of the workers' processor time."""
-    before = sum(server.cpu_seconds() for server in servers)
+    before = sum(server.cpu_seconds() for server in servers[1:])
     rate, lost = await asyncio.to_thread(dnsperf, servers[0], SERVICES, SECONDS, clients=CLIENTS)
-    used = sum(server.cpu_seconds() for server in servers) - before
+    used = servers[0].used + sum(server.cpu_seconds() for server in servers[1:]) - before
     print(f"dns-scale {len(servers)} workers: {rate:.0f}/s, {lost:.2f} % lost, {used:.2f} s used", flush=True)
     return rate * SECONDS / used

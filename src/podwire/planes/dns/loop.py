@@ -13,6 +13,7 @@ from typing import Any
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 MAX_OUTPUT = 1 << 20
 REFILL = 1 << 18
+TICK_SECONDS = 0.005
 CHUNK = 65_536
 MAX_PER_CLIENT = 128
 
@@ -47,9 +48,15 @@ class Loop:
             self._epoll.unregister(fd)
 
     def run(self, tick: Callable[[], float | None]) -> None:
-        """Serve until ``running`` is false. ``tick`` runs before each wait and says how long it may last."""
+        """Serve until ``running`` is false. ``tick`` does what is due and says how long the wait may last; while there
+        is much to do it runs every :data:`TICK_SECONDS`, so deadlines are kept with that precision."""
+        due, pause = 0.0, None
         while self.running:
-            pause = tick()
+            now = time.monotonic()
+            if now >= due:
+                pause, due = tick(), now + TICK_SECONDS
+            else:
+                pause = due - now
             for fd, events in self._epoll.poll(-1 if pause is None else pause):
                 handler = self._handlers.get(fd)
                 if handler is not None:
