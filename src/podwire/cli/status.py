@@ -45,7 +45,7 @@ async def _collect(home: ClusterHome) -> dict[str, Any]:
 
     access, settings = read_kubeconfig(home.kubeconfig), settings_of(home)
     # What kernels refuse is wrong too.
-    state, missing = await observed_world(access, settings, secrets=True, planes=_ask(home, ask_facts) or {})
+    state, missing = await observed_world(access, settings, secrets=True, planes=ask_plane(home, ask_facts) or {})
     pods = state.snapshot.objects.get("Pod", {})
     return {
         "cluster": home.name,
@@ -55,7 +55,7 @@ async def _collect(home: ClusterHome) -> dict[str, Any]:
         "pods": len(pods),
         "services": len(state.snapshot.objects.get("Service", {})),
         "waiting": [*map(str, waiting_for(state.snapshot, state.plans)), *missing],
-        "traffic": _ask(home, ask_services) or [],
+        "traffic": ask_plane(home, ask_services) or [],
         "findings": [
             {
                 "code": f.code,
@@ -70,7 +70,7 @@ async def _collect(home: ClusterHome) -> dict[str, Any]:
     }
 
 
-def _ask(home: ClusterHome, ask: Callable[[ClusterHome], T]) -> T | None:
+def ask_plane(home: ClusterHome, ask: Callable[[ClusterHome], T]) -> T | None:
     """What the packet plane says; a simulated cluster has none."""
     try:
         return ask(home)

@@ -61,8 +61,12 @@ async def _state(args: argparse.Namespace) -> "State":
         if home.pid() is None:
             hint = "ask a folder with -f, a cluster with --kubeconfig, or: podwire up"
             raise EnvironmentUnfit(f"cluster {args.name!r} is not running: {hint}")
+        from podwire.cli.flows import ask_facts
+        from podwire.cli.status import ask_plane
+
+        facts = ask_plane(home, ask_facts) or {}
         state, missing = await worlds.observed_world(
-            read_kubeconfig(home.kubeconfig), worlds.settings_of(home), secrets=True
+            read_kubeconfig(home.kubeconfig), worlds.settings_of(home), secrets=True, planes=facts
         )
     for line in missing:
         print(f"not seen: {line}", file=sys.stderr)

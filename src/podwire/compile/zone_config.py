@@ -4,7 +4,7 @@ Rules:
 
 1. No ConfigMap: kubeadm's Corefile.
 2. A Corefile that cannot be used is an error (PW1209) on the ConfigMap, and the configuration before it stays; after
-   a start that is kubeadm's.
+   a start that is kubeadm's. Who looks at a running cluster from outside has it from the fact of the DNS plane.
 3. The environment is that of the containers of Deployment ``kube-system/coredns``; other keys of the ConfigMap are
    the files that ``import``, ``hosts`` and ``forward`` name, and so are files of Secrets and ConfigMaps that the
    Deployment mounts, by their whole path.
@@ -22,7 +22,7 @@ from podwire.compile.corefile import CorefileError
 from podwire.compile.corefile_blocks import CONFIG_MAP, COREFILE_PATH, Ignored, compile_corefile, default_corefile
 from podwire.kube import ConfigMap, Deployment, Secret
 from podwire.kube.pods import Volume
-from podwire.plan.dnsconfig import DnsConfig, Forward, zone_holds
+from podwire.plan.dnsconfig import CONFIG_FACT, DnsConfig, Forward, zone_holds
 from podwire.snapshot import Snapshot
 
 SYSTEM_NAMESPACE = "kube-system"
@@ -52,14 +52,21 @@ def compile_dns_config(context: Context) -> ConfigPart:
             return _read(value, env, dict(mounted), domain=settings.domain, upstreams=settings.upstreams)
         except CorefileError as error:
             assert value is not None, "kubeadm's Corefile is good"
-            config = (
-                last.config
-                if last
-                else _read(None, {}, {}, domain=settings.domain, upstreams=settings.upstreams).config
-            )
-            return ConfigPart(config, (_refusal(value, error, first=last is None),))
+            config = last.config if last else _running_config(snapshot)
+            kept = config or _read(None, {}, {}, domain=settings.domain, upstreams=settings.upstreams).config
+            return ConfigPart(kept, (_refusal(value, error, first=config is None),))
 
     return memo.unit("corefile", inputs, make)
+
+
+def _running_config(snapshot: Snapshot) -> DnsConfig | None:
+    """What the DNS plane says is in force; None when it says nothing."""
+    fact = snapshot.facts.planes.get("dns")
+    text = fact.applied.get(CONFIG_FACT, "") if fact is not None else ""
+    try:
+        return msgspec.json.decode(text, type=DnsConfig) if text else None
+    except msgspec.MsgspecError:  # of another version
+        return None
 
 
 def _environment(deployment: Deployment | None) -> Mapping[str, str]:

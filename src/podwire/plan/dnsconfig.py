@@ -315,6 +315,20 @@ class DnsConfig(msgspec.Struct, frozen=True):
         return next(found, None)
 
 
+CONFIG_FACT = "config"
+"""In ``applied`` of the DNS plane's fact: the configuration in force as JSON, without certificates and keys."""
+
+
+def show_config(config: DnsConfig) -> str:
+    """For :data:`CONFIG_FACT`."""
+
+    def bare(plugin: Plugin) -> Plugin:
+        return msgspec.structs.replace(plugin, tls=None) if isinstance(plugin, Forward) and plugin.tls else plugin
+
+    blocks = (msgspec.structs.replace(b, tls=None, plugins=tuple(map(bare, b.plugins))) for b in config.blocks)
+    return msgspec.json.encode(DnsConfig(tuple(blocks))).decode()
+
+
 def zone_holds(zone: str, name: str) -> bool:
     """Whether ``name`` is ``zone`` or below it; the empty zone holds everything."""
     return not zone or name == zone or name.endswith("." + zone)

@@ -4,17 +4,20 @@ from typing import Any
 
 import pytest
 
+from podwire.base import Origin, Ref
 from podwire.compile.context import Context, Piece
+from podwire.compile.corefile_blocks import compile_corefile
 from podwire.compile.memo import Memo
 from podwire.compile.zone import compile_zone
-from podwire.plan import ZoneIndex, ZonePlan
-from podwire.plan.dnsconfig import Cache, Forward
+from podwire.plan import PlaneFact, ZoneIndex, ZonePlan
+from podwire.plan.dnsconfig import CONFIG_FACT, Cache, Forward, show_config
 from podwire.snapshot import Settings, SnapshotBuilder
 from podwire.testing import build
 
 Json = dict[str, Any]
 SETTINGS = Settings(planes=False, upstreams=("192.0.2.53",))
 Z = "cluster.local"
+ORIGIN = Origin(Ref("ConfigMap", "kube-system", "coredns"))
 
 
 def config(text: str, **data: str) -> Json:
@@ -150,3 +153,20 @@ def test_files_and_environment() -> None:
     text = f". {{\n import more\n kubernetes {Z}\n forward . {{$UP}}\n}}\n"
     plan = zone(config(text, more="log\n"), deployment)
     assert plan.upstreams == ("192.0.2.77",) and type(plan.config.blocks[0].plugins[0]).__name__ == "Log"
+
+
+def test_a_look_from_outside_knows_what_a_running_cluster_keeps() -> None:
+    kept = show_config(compile_corefile(". {\n kubernetes kept.local\n}\n", ORIGIN, resolv_conf=()).config)
+    builder = SnapshotBuilder(Settings(planes=False))
+    builder.put(config("nonsense {"))
+    builder.observe("dns", PlaneFact(ready=True, applied={CONFIG_FACT: kept}))
+    piece = compile_zone(Context(builder.snapshot(1.0), Memo()))
+    assert piece.zone is not None and piece.zone.domain == "kept.local"
+    assert "the configuration before it stays in force" in piece.findings[0].message
+
+
+def test_keys_are_not_told() -> None:
+    pem = "-----BEGIN KEY-----"
+    text = "tls://. {\n tls c k\n forward . tls://192.0.2.1 {\n  tls c\n }\n}\n"
+    found = compile_corefile(text, ORIGIN, resolv_conf=(), files={"c": pem, "k": pem}).config
+    assert pem not in show_config(found)

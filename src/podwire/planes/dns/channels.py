@@ -44,6 +44,21 @@ Deliver = Callable[[bytes | None], None]
 """Gets the whole reply for one client; None: silence."""
 
 
+class Chance:
+    """Random bytes of the system, drawn in pages: a question needs three, and a system call costs more than they do."""
+
+    def __init__(self) -> None:
+        """Nothing drawn."""
+        self._page, self._at = b"", 0
+
+    def __call__(self, size: int) -> bytes:
+        """That many bytes, given once."""
+        if self._at + size > len(self._page):
+            self._page, self._at = os.urandom(4096), 0
+        self._at += size
+        return self._page[self._at - size : self._at]
+
+
 class Channels:
     """Upstream sockets and the requests in flight on them, by pool. ``want_sockets`` asks the driver for more."""
 
@@ -76,7 +91,7 @@ class Channels:
     def _make(self, options: dict[str, Any]) -> Forwarder:
         seconds = float(options["read_seconds"]) or self._give_up_seconds
         pool: Pool = make_pool(options)
-        made = Forwarder(os.urandom, give_up_seconds=seconds, pool=pool)
+        made = Forwarder(Chance(), give_up_seconds=seconds, pool=pool)
         found: list[Upstream] = []
         for text in options["upstreams"]:
             try:

@@ -27,7 +27,7 @@ from typing import Any
 
 from podwire.base import PodwireError
 from podwire.plan import PlaneFact, Report, ZonePlan
-from podwire.plan.dnsconfig import Forward
+from podwire.plan.dnsconfig import CONFIG_FACT, DnsConfig, Forward, show_config
 from podwire.planes.dns import frames
 from podwire.planes.dns.keeper import Keeper
 from podwire.planes.dns.learned import Learned
@@ -90,6 +90,7 @@ class DnsDriver:
         self._workers: dict[_Worker, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
+        self._shown: tuple[DnsConfig | None, str] = (None, "")
         self._keeper = Keeper(str(self._path))
         self.beats = True
         """False: say nothing, because nobody keeps us current; workers notice and say so in their answers."""
@@ -133,9 +134,16 @@ class DnsDriver:
         self._plan = plan
         self._revision += 1
         total = sum(self._numbers.values())
-        self._digests[self._revision] = {"zone": frames.digest_zone(plan, total), "serial": str(plan.serial)}
+        told = {"zone": frames.digest_zone(plan, total), "serial": str(plan.serial)}
+        self._digests[self._revision] = {**told, CONFIG_FACT: self._show(plan.config)}
         self._digests.pop(self._revision - KEPT_REVISIONS, None)
         self._broadcast(old, plan, put, remove)
+
+    def _show(self, config: DnsConfig) -> str:
+        """The configuration as text; made once for each."""
+        if self._shown[0] is not config:
+            self._shown = (config, show_config(config))
+        return self._shown[1]
 
     async def close(self) -> None:
         """Disconnect every worker and remove the socket; idempotent."""
