@@ -44,13 +44,18 @@ WireRecord = tuple[str, str, int, str]
 """Name, type, TTL, data."""
 
 
+_Part = tuple[str, tuple[Rec, ...]]
+_Parts = _Part | tuple[_Part, ...]
+"""What units have at a name: (unit, records), or several of these. Most names belong to one unit; there are many."""
+
+
 class Table:
     """One zone's names. Implements :class:`podwire.planes.dns.render.Names`."""
 
     def __init__(self, meta: Meta) -> None:
         """Empty."""
         self._units: dict[str, tuple[tuple[bytes, ...], tuple[bytes, ...]]] = {}
-        self._names: dict[bytes, tuple[tuple[str, tuple[Rec, ...]], ...]] = {}
+        self._names: dict[bytes, _Parts] = {}
         self._counts: dict[bytes, int] = {}
         self._tails: dict[bytes, dict[int, tuple[Tail, ...]]] = {}
         self._linked: set[bytes] = set()
@@ -78,7 +83,7 @@ class Table:
             found.setdefault(wire.encode_name(text), []).append(Rec(wire.TYPES[rtype], ttl, data))
         unit = (tuple(found), tuple(map(wire.encode_name, exists)))
         for owner, recs in found.items():
-            self._names[owner] = tuple(sorted((*self._names.get(owner, ()), (key, tuple(recs)))))
+            self._names[owner] = _joined((*_parts(self._names.get(owner, ())), (key, tuple(recs))))
         for name in _implied(*unit):
             self._counts[name] = self._counts.get(name, 0) + 1
         self._units[key] = unit
@@ -91,12 +96,14 @@ class Table:
         """Drop a unit; unknown keys are fine."""
         unit = self._units.pop(key, ((), ()))
         if key.startswith("Pod/"):
-            for address in [r.data for owner in unit[0] for k, recs in self._names[owner] if k == key for r in recs]:
+            for address in [
+                r.data for owner in unit[0] for k, recs in _parts(self._names[owner]) if k == key for r in recs
+            ]:
                 self._clients.pop(address, None)
         for owner in unit[0]:
-            left = tuple(part for part in self._names.pop(owner) if part[0] != key)
+            left = tuple(part for part in _parts(self._names.pop(owner)) if part[0] != key)
             if left:
-                self._names[owner] = left
+                self._names[owner] = _joined(left)
         for name in _implied(*unit):
             self._counts[name] -= 1
             if not self._counts[name]:
@@ -150,7 +157,7 @@ class Table:
         found = self._names.get(key)
         if found is None:
             return self._find_derived(key)
-        return found[0][1] if len(found) == 1 else tuple(rec for _, recs in found for rec in recs)
+        return _records(found)
 
     def exists(self, key: bytes) -> bool:
         """Whether the name or one below it has records."""
@@ -179,12 +186,12 @@ class Table:
     def _find_derived(self, key: bytes) -> tuple[Rec, ...]:
         directive, service = self._zonal(key)
         if directive == b"prefer":
-            return tuple(rec for _, recs in self._names.get(service, ()) for rec in recs)
+            return _records(self._names.get(service, ()))
         rests = [rest for _, rest in wire.suffixes_of(key)]
         if len(rests) > 4 and rests[4] == self._service_suffix:
             port, protocol, *_ = wire.labels_of(key)
             plain = b"".join(_label(b"_" + part.removeprefix(b"_")) for part in (port, protocol)) + rests[2]
-            return tuple(rec for _, recs in self._names.get(plain, ()) for rec in recs)
+            return _records(self._names.get(plain, ()))
         if len(rests) > 2 and rests[2] == self._pod_suffix:
             return self._echo(*wire.labels_of(key))
         return ()
@@ -202,6 +209,20 @@ class Table:
             return (Rec(AAAA, self.meta.pods_ttl, str(IPv6Address(text.replace("-", ":")))),)
         except ValueError:
             return ()
+
+
+def _parts(value: "_Parts | tuple[()]") -> tuple[_Part, ...]:
+    return (value,) if value and isinstance(value[0], str) else value
+
+
+def _joined(parts: tuple[_Part, ...]) -> _Parts:
+    return parts[0] if len(parts) == 1 else tuple(sorted(parts))
+
+
+def _records(value: "_Parts | tuple[()]") -> tuple[Rec, ...]:
+    if value and isinstance(value[0], str):
+        return value[1]
+    return tuple(rec for _, recs in _parts(value) for rec in recs)
 
 
 def _implied(owners: Iterable[bytes], exists: Iterable[bytes]) -> set[bytes]:
