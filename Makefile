@@ -55,7 +55,7 @@ golden: setup ## rewrite the golden files of tests/cases
 docs: setup ## rewrite the generated reference pages
 	@$(PY) -m podwire.cli.reference docs/reference
 
-bench: setup system ## measure (ONLY=startup|memory|pods|api-writes|api-list|api-watch|services-sync|services-change|connect), last line is JSON
+bench: setup system ## measure (ONLY=startup|memory|pods|api-writes|api-list|api-watch|services-sync|services-change|connect|rolling), last line is JSON
 	@$(PY) -m bench $(ONLY)
 
 clean: ## remove the virtual environment, caches and left-over test clusters

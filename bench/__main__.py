@@ -20,6 +20,7 @@ BENCHES = (
     "dns-forward",
     "dns-memory",
     "dns-update",
+    "rolling",
 )
 
 
