@@ -68,6 +68,52 @@ def test_a_node_port_taken_twice(cluster: RunningPodwire) -> None:
     assert "spec.ports[0].nodePort" in said and "30555" in said and "already allocated" in said
 
 
+def of_service(spec: str) -> str:
+    return f"# YAML\n{{apiVersion: v1, kind: Service, metadata: {{name: wrong}}, spec: {{{spec}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("ports: [{name: a, port: 80}, {name: b, port: 80}]", "spec.ports[1]: Duplicate value"),
+        ("ports: [{name: a, port: 80}, {name: a, port: 81}]", 'spec.ports[1].name: Duplicate value: "a"'),
+        ("ports: [{port: 80}], clusterIP: 192.0.2.1", "The range of valid IPs is 10.96.0.0/12"),
+        ("ports: [{port: 80}], clusterIP: 10.96.0.0", "The range of valid IPs is 10.96.0.0/12"),
+        ("ports: [{port: 80}], clusterIP: 10.96.0.1", "provided IP is already allocated"),
+        ('ports: [{port: 80}], clusterIP: "fd00::1"', "IPv6 is not configured on this cluster"),
+        ("ports: [{port: 80}], ipFamilies: [IPv6]", 'spec.ipFamilies[0]: Invalid value: "IPv6": not configured'),
+        (
+            "ports: [{port: 80}], ipFamilyPolicy: RequireDualStack",
+            'spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack',
+        ),
+        ("type: NodePort, ports: [{port: 80, nodePort: 80}]", "The range of valid ports is 30000-32767"),
+        ("type: LoadBalancer, ports: [{port: 80}], loadBalancerSourceRanges: [nowhere]", "loadBalancerSourceRanges[0]"),
+    ],
+)
+def test_a_service_that_cannot_be(cluster: RunningPodwire, spec: str, words: str) -> None:
+    assert words in refused(cluster, of_service(spec))
+
+
+def slice_to(address: str, port: int) -> str:
+    return f"""# YAML
+      {{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: sly, labels:
+      {{kubernetes.io/service-name: sly}}}}, endpoints: [{{addresses: ["{address}"]}}], ports: [{{port: {port}}}]}}"""
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1"])
+def test_an_endpoint_where_none_may_be(cluster: RunningPodwire, address: str) -> None:
+    assert "endpoints[0].addresses[0]" in refused(cluster, slice_to(address, 80))
+
+
+def test_an_endpoint_that_is_the_api_server_is_said(cluster: RunningPodwire) -> None:
+    (subset,) = json.loads(cluster.kubectl("get", "endpoints", "kubernetes", "-o", "json"))["subsets"]
+    host, port = subset["addresses"][0]["ip"], subset["ports"][0]["port"]
+    cluster.kubectl("apply", "-f", "-", text_input=of_service("ports: [{port: 443}]").replace("wrong", "sly"))
+    cluster.kubectl("apply", "-f", "-", text_input=slice_to(host, port))
+    said = eventually(lambda: cluster.kubectl("get", "events"), lambda said: "PW1120" in said)
+    assert "is the API server" in said
+
+
 def test_a_policy_with_an_invalid_cidr(cluster: RunningPodwire) -> None:
     text = """# YAML
       {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: bad}, spec: {podSelector: {},

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podwire.base import EnvironmentUnfit, Finding
+from podwire.base import EnvironmentUnfit, Finding, join_port
 
 if TYPE_CHECKING:
     from podwire.cluster.embedded import EmbeddedCluster
@@ -132,11 +132,13 @@ def addresses(cluster: "EmbeddedCluster") -> list[str]:
 
     lines: list[str] = []
     for unit in state.plans.services.ports.values():
-        lines.extend(f"load balancer  {ip}:{unit.port}  {unit.service.key}" for ip in unit.load_balancer_ips)
+        lines.extend(f"load balancer  {join_port(ip, unit.port)}  {unit.service.key}" for ip in unit.load_balancer_ips)
         lines.extend(f"host port      {ip}:{unit.port}  {unit.service.key}" for ip in unit.host_ips if ip != LOOPBACK)
         if unit.node_port and not unit.load_balancer_ips:
             node = next(iter(state.plans.services.nodes.values()))
-            lines.append(f"node port      {node.addresses[0]}:{unit.node_port}  {unit.service.key}")
+            families = {":" in address for address in unit.cluster_ips}
+            places = (join_port(a, unit.node_port) for a in node.addresses if (":" in a) in families)
+            lines.extend(f"node port      {place}  {unit.service.key}" for place in places)
     for proxy in state.plans.routes.proxies.values():
         lines.extend(f"ingress host   {host}" for host in proxy.hosts)
     return lines

@@ -73,7 +73,7 @@ async def drive_packets(
     health = ProxyHealthDriver(
         engine.report,
         cluster=settings.cluster,
-        open_socket=open_socket,
+        open_socket=lambda space, kind, family: open_socket(space, kind, family=family),
         clock=time.time,
         sync=sync,
         count=nft.count_services,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from podwire.base import Cidr
+from podwire.base import Cidr, join_port
 from podwire.compile.containers import Surroundings
 from podwire.compile.images import OWN_PLANES, repository_of
 from podwire.plan import node as plan
@@ -58,8 +58,8 @@ def _variables(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "KUBERNETES_SERVICE_HOST", host
     yield "KUBERNETES_SERVICE_PORT", "443"
     yield "KUBERNETES_SERVICE_PORT_HTTPS", "443"
-    yield "KUBERNETES_PORT", f"tcp://{host}:443"
-    yield "KUBERNETES_PORT_443_TCP", f"tcp://{host}:443"
+    yield "KUBERNETES_PORT", f"tcp://{join_port(host, 443)}"
+    yield "KUBERNETES_PORT_443_TCP", f"tcp://{join_port(host, 443)}"
     yield "KUBERNETES_PORT_443_TCP_PROTO", "tcp"
     yield "KUBERNETES_PORT_443_TCP_PORT", "443"
     yield "KUBERNETES_PORT_443_TCP_ADDR", host

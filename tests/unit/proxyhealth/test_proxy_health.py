@@ -132,3 +132,17 @@ def test_other_paths_are_not_found_and_head_has_no_body() -> None:
     assert ask(fake, "node-1", 10249, "/proxyMode").body == "nftables"
     assert fake.get("node-1", 12345, "/") is None
     assert format_answer(Answer(200, "body"), with_body=False).endswith(b"\r\n\r\n")
+
+
+def test_a_node_of_ipv6_listens_where_kube_proxy_does_there() -> None:
+    nodes = (node("node-1", "fd00::a"), node("node-2", "10.89.0.11", "fd00::b", pod_cidr="10.244.1.0/24"))
+    found = {(x.node, x.address, x.purpose) for x in served(plan(nodes=nodes)).listeners}
+    assert found == {
+        ("node-1", "::", "healthz"),
+        ("node-1", "::1", "metrics"),
+        ("node-1", "fd00::a", "check"),
+        ("node-2", "0.0.0.0", "healthz"),
+        ("node-2", "127.0.0.1", "metrics"),
+        ("node-2", "10.89.0.11", "check"),
+        ("node-2", "fd00::b", "check"),
+    }

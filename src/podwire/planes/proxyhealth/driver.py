@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from podwire.base import PodwireError
+from podwire.base import PodwireError, join_port
 from podwire.plan import CountServices, Driver, PlaneFact, Report, ServicePlan, node_netns
 from podwire.planes.proxyhealth.machine import PortWatch, SyncState
 from podwire.planes.proxyhealth.render import (
@@ -30,8 +30,8 @@ from podwire.planes.proxyhealth.render import (
     render_listeners,
 )
 
-OpenSocket = Callable[[str, socket.SocketKind], socket.socket]
-"""A non-blocking IPv4 socket inside a namespace; raises :class:`PodwireError` when there is none."""
+OpenSocket = Callable[[str, socket.SocketKind, socket.AddressFamily], socket.socket]
+"""A non-blocking socket inside a namespace; raises :class:`PodwireError` when there is none."""
 
 T = TypeVar("T")
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -116,7 +116,8 @@ class ProxyHealthDriver:
 
     async def _open(self, listener: Listener) -> None:
         try:
-            opened = self._open_socket(node_netns(self._cluster, listener.node), socket.SOCK_STREAM)
+            family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
+            opened = self._open_socket(node_netns(self._cluster, listener.node), socket.SOCK_STREAM, family)
         except (PodwireError, OSError):
             return  # rule 2; a namespace in the making is a plain file, which cannot be entered (EINVAL)
         try:
@@ -126,7 +127,7 @@ class ProxyHealthDriver:
         except OSError as error:
             opened.close()
             if error.errno != errno.EADDRNOTAVAIL:
-                place = f"{listener.node}/{listener.address}:{listener.port}"
+                place = f"{listener.node}/{join_port(listener.address, listener.port)}"
                 self._refused[place] = f"{listener.purpose} cannot listen: {error.strerror}"
             return
         self._servers[listener] = server

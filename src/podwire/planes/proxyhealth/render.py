@@ -12,14 +12,14 @@ Source: kubernetes ``pkg/proxy/healthcheck``, ``pkg/proxy/metrics``.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from podwire.base import Ref
-from podwire.plan import ServiceCount, ServiceNode, ServicePlan, ServicePort, node_port_addresses
+from podwire.plan import ServiceCount, ServicePlan, ServicePort, node_port_addresses
 from podwire.planes.proxyhealth.machine import SyncState
 
 Purpose = Literal["check", "healthz", "metrics"]
@@ -70,21 +70,23 @@ def _checks(units: Iterable[ServicePort], node: str) -> dict[int, tuple[Ref, int
     return {port: (service, len(found)) for port, (service, found) in sorted(addresses.items())}
 
 
+_IN_IPV6 = {"0.0.0.0": "::", "127.0.0.1": "::1"}  # noqa: S104 - compared; inside the namespace of a node
+"""kube-proxy's defaults on a node whose primary address is of IPv6."""
+
+
 def render_listeners(plan: ServicePlan, checked: Collection[ServicePort]) -> tuple[Listener, ...]:
     """Every listener of every node; ``checked`` as before."""
     found: set[Listener] = set()
     ports = sorted({unit.health_check_node_port for unit in checked})
     for node in plan.nodes.values():
-        found.update(Listener(node.name, a, port, "check") for port in ports for a in _addresses(plan, node))
+        found.update(Listener(node.name, a, port, "check") for port in ports for a in node_port_addresses(plan, node))
         for purpose, bind in (("healthz", plan.proxy.healthz_bind), ("metrics", plan.proxy.metrics_bind)):
             address, _, port = bind.rpartition(":")
+            if node.addresses and ":" in node.addresses[0]:
+                address = _IN_IPV6.get(address, address)
             if port.isdigit() and int(port):
                 found.add(Listener(node.name, address, int(port), purpose))  # type: ignore[arg-type]
     return tuple(sorted(found))
-
-
-def _addresses(plan: ServicePlan, node: ServiceNode) -> Iterator[str]:
-    yield from (a for a in node_port_addresses(plan, node) if ":" not in a)
 
 
 def answer(
