@@ -110,7 +110,11 @@ class NodeAgent:
                 return None
             self._lose(lost)
             words = " and ".join(TABLES[table] for table in lost)
-            return self._sync_attached(tables), f"{words} changed by {guard.by or 'somebody'}"
+            try:
+                return self._sync_attached(tables), f"{words} changed by {guard.by or 'somebody'}"
+            except BaseException:
+                self._machine.reset()  # as in sync
+                raise
 
     def _find_changed(self, guard: Guard, tables: NodeTables) -> tuple[Table, ...]:
         def is_whole(table: Table) -> bool:

@@ -228,7 +228,7 @@ class NftDriver:
                     rest = REPAIR_EVERY_SECONDS
                     self._tell(name, outcome, self._digests.known)
                     self._say(name, f"{words}: loaded anew")
-        except PodwireError as error:
+        except (PodwireError, OSError) as error:  # the namespace may go meanwhile
             self._put(name, PlaneFact(ready=False, message=str(error)))
         await asyncio.sleep(rest)
         del self._repairs[name]
