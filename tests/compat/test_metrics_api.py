@@ -32,26 +32,30 @@ class Measured:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = Running(tmp_path_factory.mktemp("api"))
+    assert "Metrics API not available" in running.kubectl("top", "nodes", code=1)
+    for name in ("one", "two"):
+        status = {"capacity": {"cpu": "2", "memory": "1Gi"}}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": status}
+        running.kubectl("create", "-f", "-", stdin=node)
+    for name in ("web", "idle"):
+        containers = [{"name": part, "image": "x"} for part in ("a", "b")]
+        meta = {"name": name, "namespace": "default", "labels": {"app": name}}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": containers}}
+        running.kubectl("create", "-f", "-", stdin=pod)
+    source = Measured()
+    uid = running.get("pod", "web")["metadata"]["uid"]
+    source.pods[uid] = {part: Usage(1.8e9, 15.0, 30_000_000, 64 * MEGA) for part in ("a", "b")}
+
+    async def serve() -> None:
+        running.server.serve_metrics(source)
+
+    running.call(serve())
+    shutil.rmtree(running.directory / "cache")  # kubectl keeps what it discovered before
     yield running
     running.stop()
 
 
 def test_top(api: Running) -> None:
-    assert "Metrics API not available" in api.kubectl("top", "nodes", code=1)
-    for name in ("one", "two"):
-        status = {"capacity": {"cpu": "2", "memory": "1Gi"}}
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": status}
-        api.kubectl("create", "-f", "-", stdin=node)
-    source = Measured()
-    for name in ("web", "idle"):
-        containers = [{"name": part, "image": "x"} for part in ("a", "b")]
-        meta = {"name": name, "namespace": "default", "labels": {"app": name}}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": containers}}
-        api.kubectl("create", "-f", "-", stdin=pod)
-    uid = api.get("pod", "web")["metadata"]["uid"]
-    source.pods[uid] = {part: Usage(1.8e9, 15.0, 30_000_000, 64 * MEGA) for part in ("a", "b")}
-    api.loop.call_soon_threadsafe(api.server.serve_metrics, source)
-    shutil.rmtree(api.directory / "cache")
     nodes = api.kubectl("top", "nodes")
     assert "CPU(cores)" in nodes and "one    500m" in nodes and "25%" in nodes and "256Mi" in nodes
     pods = [line.split() for line in api.kubectl("top", "pods", "--no-headers").splitlines()]
