@@ -66,6 +66,12 @@ class Kept:
                     os.close(fd)
             self.keep(self._ports)
 
+    def lose(self) -> None:
+        """Whoever kept our sockets is gone."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
     def end(self) -> None:
         """We end on purpose: nobody needs to keep anything."""
         self._send({"bye": True}, [])
@@ -76,8 +82,7 @@ class Kept:
         try:
             socket.send_fds(self._sock, [json.dumps(message).encode()], descriptors)
         except OSError:
-            self._sock.close()
-            self._sock = None
+            self.lose()
 
 
 class Keeper:

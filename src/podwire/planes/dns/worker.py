@@ -77,6 +77,7 @@ class Worker:
         self._ending = 0.0
         self._parent = options.parent
         self._rested = 0
+        self._joined = False
         gc.set_threshold(GARBAGE, 20, 20)
         self._hold = Hold(lambda value: self._control.send(value))
         self._control = Control(
@@ -104,7 +105,12 @@ class Worker:
         now = time.monotonic()
         pauses = [self._control.ensure(now), self._channels.expire(now), self._hold.expire(now)]
         pauses.append(self._check_driver(now))
-        self._kept.ensure()
+        if self._control.connected != self._joined:
+            self._joined = self._control.connected
+            if not self._joined:
+                self._kept.lose()
+        if self._joined:
+            self._kept.ensure()
         if self._parent:
             pauses.append(PARENT_SECONDS)
             self.loop.running = self.loop.running and os.getppid() == self._parent
