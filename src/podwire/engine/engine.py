@@ -4,8 +4,9 @@ Rules:
 
 1. Level-triggered: the loop looks at everything that is there, compiles, and hands every driver the newest plan. A
    driver that is still busy gets only the newest one after it is done.
-2. Bursts are folded: after a first change the loop settles for about as long as the last compile took, bounded by
-   :data:`SETTLE_MAX_SECONDS`, so that the cost of compiling is paid at most for half of the time.
+2. A lone change is compiled at once. Bursts are folded: a change that comes soon after a compile waits until that
+   compile is as long ago as it took, at most :data:`SETTLE_MAX_SECONDS`, so that compiling is paid for at most half of
+   the time.
 3. A driver that fails as a whole is retried with growing pauses; the others go on. What cannot work on this machine at
    all (not retryable) ends the engine.
 4. A bug, in the compiler or in a driver, is logged with its traceback and counted in :attr:`Engine.bugs`, never
@@ -107,7 +108,7 @@ class Engine:
         self._runners: list[_Runner] = []
         self._dirty = asyncio.Event()
         self._published = asyncio.Condition()
-        self._compile_seconds = 0.0
+        self._settled_at = 0.0
         self.state: State | None = None
         self.bugs: list[str] = []
 
@@ -151,7 +152,7 @@ class Engine:
         wake_at: float | None = None
         while True:
             await self._wait_dirty(wake_at)
-            await asyncio.sleep(min(self._compile_seconds, SETTLE_MAX_SECONDS))
+            await asyncio.sleep(max(0.0, self._settled_at - asyncio.get_running_loop().time()))
             self._dirty.clear()
             wake_at = await self._once()
 
@@ -178,7 +179,8 @@ class Engine:
         plans = compiled.plans
         if broken:
             plans = msgspec.structs.replace(plans, findings=(*plans.findings, *broken))
-        self._compile_seconds = loop.time() - started
+        ended = loop.time()
+        self._settled_at = ended + min(ended - started, SETTLE_MAX_SECONDS)
         self.state = State(snapshot, plans)
         for runner in self._runners:
             runner.offer(plans)
