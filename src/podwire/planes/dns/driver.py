@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from podwire.base import PodwireError
+from podwire.base import PodwireError, differences
 from podwire.plan import PlaneFact, Report, ZonePlan
 from podwire.plan.dnsconfig import CONFIG_FACT, DnsConfig, Forward, show_config
 from podwire.planes.dns import frames
@@ -85,6 +85,7 @@ class DnsDriver:
         self._path = run_dir / SOCKET_NAME
         self._plan: ZonePlan | None = None
         self._numbers: dict[str, int] = {}
+        self._total = 0
         self._revision = 0
         self._digests: dict[int, dict[str, str]] = {}
         self._workers: dict[_Worker, None] = {}
@@ -122,19 +123,19 @@ class DnsDriver:
         if old is plan:
             return
         self._release(plan.released)
-        known = old.units if old is not None else {}
-        put = {key: unit for key, unit in plan.units.items() if known.get(key) is not unit}
-        remove = tuple(key for key in known if key not in plan.units)
+        changed = differences(old.units if old is not None else {}, plan.units)
+        put = {key: plan.units[key] for key in sorted(changed & plan.units.keys())}
+        remove = tuple(sorted(changed - plan.units.keys()))
         if old is not None and not put and not remove and frames.meta_of(old, None) == frames.meta_of(plan, None):
             self._plan = plan
             return
-        for key in remove:
-            del self._numbers[key]
+        for key in changed:
+            self._total -= self._numbers.pop(key, 0)
         self._numbers.update((key, frames.number_of(unit)) for key, unit in put.items())
+        self._total += sum(self._numbers[key] for key in put)
         self._plan = plan
         self._revision += 1
-        total = sum(self._numbers.values())
-        told = {"zone": frames.digest_zone(plan, total), "serial": str(plan.serial)}
+        told = {"zone": frames.digest_zone(plan, self._total), "serial": str(plan.serial)}
         self._digests[self._revision] = {**told, CONFIG_FACT: self._show(plan.config)}
         self._digests.pop(self._revision - KEPT_REVISIONS, None)
         self._broadcast(old, plan, put, remove)

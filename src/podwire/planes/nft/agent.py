@@ -180,7 +180,7 @@ class NodeAgent:
                 group.pop(unit)
             else:
                 group[unit] = held
-        return msgspec.structs.replace(tables, services=services, policy=policy, services_delta=None, policy_delta=None)
+        return msgspec.structs.replace(tables, services=services, policy=policy)
 
     def _advance(self, wanted: NodeTables, asked: NodeTables) -> Outcome:
         steps = self._machine.advance(wanted)

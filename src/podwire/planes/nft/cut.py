@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
-from podwire.base import PodwireError
+from podwire.base import PodwireError, differences
 from podwire.plan import Direction, PolicyPlan, PolicyPod, PolicyVerdict, decide_policy
 from podwire.planes.nft.conntrack import acknowledged, open_conntrack
 from podwire.planes.nft.netns import run_in_netns
@@ -109,8 +109,8 @@ def is_stricter_possible(old: PolicyPlan, new: PolicyPlan) -> bool:
         return True
     return any(
         (known.identities, known.isolated, known.rule_set) != (pod.identities, pod.isolated, pod.rule_set)
-        for key, pod in new.pods.items()
-        if (known := old.pods.get(key)) is not None and known is not pod
+        for key in differences(old.pods, new.pods)
+        if (known := old.pods.get(key)) is not None and (pod := new.pods.get(key)) is not None
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from podwire.base import PodwireError
+from podwire.base import Edition, PodwireError, differences
 from podwire.plan import (
     NAMES_UNIT,
     EventFact,
@@ -153,7 +153,7 @@ class NftDriver:
             self._tables, self._plan = {}, None
             self._renderer = Renderer()
 
-    def _prepare(self, plan: NftPlan) -> tuple[dict[str, NodeTables], Mapping[str, str]]:
+    def _prepare(self, plan: NftPlan) -> tuple[dict[str, NodeTables], Edition[str, str]]:
         return self._renderer.render(plan), self._digests.update(plan)
 
     def _session(self, netns: str) -> Session:
@@ -162,7 +162,7 @@ class NftDriver:
             self._open = lambda name: open_session(library, name)
         return self._open(netns)
 
-    async def _sync(self, name: str, applied: Mapping[str, str]) -> None:
+    async def _sync(self, name: str, applied: Edition[str, str]) -> None:
         try:
             outcome = await asyncio.to_thread(self._agents[name].sync, self._tables[name])
         except PodwireError as error:
@@ -239,13 +239,13 @@ class NftDriver:
         event = EventFact("Node", "", name, name, "Warning", "NetworkRulesRestored", words, COMPONENT, time.time())
         self._report(event.uid, event)
 
-    def _tell(self, name: str, outcome: Outcome, applied: Mapping[str, str]) -> None:
+    def _tell(self, name: str, outcome: Outcome, applied: Edition[str, str]) -> None:
         if outcome.absent:
             self._put(name, PlaneFact(ready=False, message="waiting for the node's network namespace"))
             return
         rejected = {_fact_key(unit): words for (_, unit), words in outcome.rejected.items()}
         if rejected:
-            applied = {key: value for key, value in applied.items() if key not in rejected}
+            applied = applied.revise(dict.fromkeys(rejected))
         self._put(name, PlaneFact(ready=True, applied=applied, rejected=rejected, message=outcome.message))
 
     def _put(self, name: str, fact: PlaneFact) -> None:
@@ -277,26 +277,23 @@ class Digests:
 
     def __init__(self) -> None:
         """No plan yet."""
-        self.known: Mapping[str, str] = {}
+        self.known: Edition[str, str] = Edition()
         self._ports: Mapping[str, ServicePort] = {}
         self._pods: Mapping[str, PolicyPod] = {}
 
-    def update(self, plan: NftPlan) -> Mapping[str, str]:
+    def update(self, plan: NftPlan) -> Edition[str, str]:
         """Digest by pod uid and by Service port key, and the revision of the names; the same object as before when
         nothing changed."""
         ports, pods = plan.services.ports, plan.policy.pods
-        new = {key: digest(port) for key, port in ports.items() if self._ports.get(key) is not port}
-        changed = [key for key, pod in pods.items() if self._pods.get(key) is not pod]
-        gone = set(self._ports.keys() - ports.keys())
-        gone |= {self._pods[key].uid for key in (*(self._pods.keys() - pods.keys()), *changed) if key in self._pods}
+        changes: dict[str, str | None] = {}
+        for key in differences(self._ports, ports):
+            changes[key] = digest(ports[key]) if key in ports else None
+        moved = differences(self._pods, pods)
+        changes.update((self._pods[key].uid, None) for key in moved & self._pods.keys())
         # A pod without an address is nothing to a kernel: nothing of it can be in force.
-        new.update((pods[key].uid, digest(pods[key])) for key in changed if pods[key].addresses)
+        changes.update((pods[key].uid, digest(pods[key])) for key in moved & pods.keys() if pods[key].addresses)
         self._ports, self._pods = ports, pods
         if plan.policy.names_revision:
-            new[NAMES_UNIT] = str(plan.policy.names_revision)
-        if gone or any(self.known.get(key) != text for key, text in new.items()):
-            known = {**self.known, **new}
-            for key in gone - new.keys():
-                known.pop(key, None)
-            self.known = known
+            changes[NAMES_UNIT] = str(plan.policy.names_revision)
+        self.known = self.known.revise({k: kept if (kept := self.known.get(k)) == v else v for k, v in changes.items()})
         return self.known

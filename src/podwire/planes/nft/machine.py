@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from podwire.base import differences
 from podwire.plan import Draw
 from podwire.planes.nft import tables as t
 from podwire.planes.nft.rules import format_class, format_ready_classes, ready_classes
@@ -222,8 +223,8 @@ class Machine:
                 self._classes = set().union(*map(ready_classes, tables.families))
                 preamble += "".join(format_ready_classes(family, tables.draw) for family in tables.families)
         self._before = {}
-        policy = sorted(_ranked(self._put_all("policy", tables.policy, tables.policy_delta)), key=lambda pair: pair[0])
-        services = list(self._put_all("services", tables.services, tables.services_delta))
+        policy = sorted(_ranked(self._put_all("policy", tables.policy)), key=lambda pair: pair[0])
+        services = list(self._put_all("services", tables.services))
         flows = tuple(self._flows(tables.services))
         changes = [change for _, change in policy]
         chains = self._add_classes(tables.services)
@@ -252,15 +253,11 @@ class Machine:
         """The unit the kernel holds now."""
         return self._ledgers[table].units.get(unit)
 
-    def _put_all(self, table: Table, wanted: Mapping[str, t.Unit], delta: t.Delta | None) -> Iterator[Change]:
+    def _put_all(self, table: Table, wanted: Mapping[str, t.Unit]) -> Iterator[Change]:
         ledger = self._ledgers[table]
-        if delta is not None and delta.before is self._seen.get(table):
-            names = [name for name in delta.units if ledger.units.get(name) is not wanted.get(name)]
-        else:
-            names = [name for name in ledger.units if name not in wanted]
-            names += [name for name, unit in wanted.items() if ledger.units.get(name) is not unit]
+        names = differences(self._seen.get(table, ledger.units), wanted)
         self._seen[table] = wanted
-        for name in names:
+        for name in sorted(names):
             self._before[table, name] = ledger.units.get(name)
             yield from ledger.put(name, wanted.get(name))
 

@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import msgspec
 
-from podwire.base import Cidr
+from podwire.base import Cidr, Edition, differences
 from podwire.plan import NAMES_UNIT, OWN_NODE, SELF, Decision, PolicyPlan, PolicyPod, PortClass, RuleKey
 from podwire.plan.policy import Action, Direction
 from podwire.planes.nft import tables as t
@@ -54,51 +54,44 @@ class PolicyRenderer:
         self._actions: dict[int, str] = {}
         self._known: dict[str, _Known] = {}
         self._suffixes: dict[str, tuple[Mapping[RuleKey, int], _Suffixes]] = {}
-        self._units: dict[str, dict[str, t.Unit]] = {}
+        self._units: dict[str, Edition[str, t.Unit]] = {}
         self._tables = {CIDRS_UNIT: t.Unit({}), PORTS_UNIT: t.Unit({}), NAMES_UNIT: t.Unit({})}
 
-    def render(self, plan: PolicyPlan, nodes: Iterable[str]) -> dict[str, tuple[dict[str, t.Unit], t.Delta | None]]:
-        """Units by node name, and what changed in them since the call before.
-
-        Unchanged plan units give the same Unit objects. The mappings must not be changed by the caller.
-        """
+    def render(self, plan: PolicyPlan, nodes: Iterable[str]) -> dict[str, Edition[str, t.Unit]]:
+        """Units by node name. Unchanged plan units give the same Unit objects."""
         before = self._plan
         if before.decisions is not plan.decisions:
             self._note_actions(plan.decisions)
-        changed = self._changed(before, plan)
-        gone = {before.pods[key].uid for key in before.pods.keys() - plan.pods.keys()}
-        gone |= {before.pods[key].uid for key in changed if key in before.pods}
+        moved = differences(before.pods, plan.pods)
+        changed = self._changed(before, plan, moved & plan.pods.keys())
+        gone = {before.pods[key].uid for key in moved & before.pods.keys()}
         pods = {plan.pods[key].uid: plan.pods[key] for key in changed}
         gone -= pods.keys()
+        self._render_tables(before, plan)
+        for uid in gone:
+            self._known.pop(uid, None)
+        for uid, pod in pods.items():
+            self._known[uid] = self._render_pod(pod, plan)
+        self._plan = plan
+        self._units = {name: self._node_units(name, changed=pods.keys(), gone=gone) for name in nodes}
+        return self._units
+
+    def _render_tables(self, before: PolicyPlan, plan: PolicyPlan) -> None:
+        """The units that belong to all pods."""
         if before is _NOTHING or before.cidrs != plan.cidrs or before.ports != plan.ports:
             self._tables[CIDRS_UNIT] = render_cidrs(plan.cidrs, self._families)
             self._tables[PORTS_UNIT] = render_ports(plan.ports, self._families)
         if before.names != plan.names:
             self._tables[NAMES_UNIT] = render_names(plan.names, self._families)
-        self._suffixes = {k: v for k, v in self._suffixes.items() if plan.rule_sets.get(k) is v[0]}
-        for uid in gone:
-            del self._known[uid]
-        for uid, pod in pods.items():
-            self._known[uid] = self._render_pod(pod, plan)
-        self._plan = plan
-        touched = (*sorted(_POD + uid for uid in gone | pods.keys()), *self._tables)
-        known = self._units
-        self._units = {name: self._node_units(name, changed=pods.keys(), gone=gone) for name in nodes}
-        return {
-            name: (units, t.Delta(known[name], touched) if name in known else None)
-            for name, units in self._units.items()
-        }
+        if before.rule_sets is not plan.rule_sets:
+            self._suffixes = {k: v for k, v in self._suffixes.items() if plan.rule_sets.get(k) is v[0]}
 
-    def _changed(self, before: PolicyPlan, plan: PolicyPlan) -> set[str]:
+    def _changed(self, before: PolicyPlan, plan: PolicyPlan, moved: Set[str]) -> Set[str]:
         """Keys of pods that are new or other, or whose rule set is."""
         if not self._known:
-            return set(plan.pods)
-        changed = {key for key, pod in plan.pods.items() if before.pods.get(key) is not pod}
-        moved = {name for name, rules in plan.rule_sets.items() if before.rule_sets.get(name) is not rules}
-        moved |= before.rule_sets.keys() - plan.rule_sets.keys()
-        if moved:
-            changed |= {key for key, pod in plan.pods.items() if pod.rule_set in moved}
-        return changed
+            return plan.pods.keys()
+        other = differences(before.rule_sets, plan.rule_sets)
+        return moved | {key for key, pod in plan.pods.items() if pod.rule_set in other} if other else moved
 
     def _note_actions(self, decisions: Mapping[int, Decision]) -> None:
         """Decision words; a number that changed its meaning makes every rule be spelled again."""
@@ -107,15 +100,13 @@ class PolicyRenderer:
             self._known, self._suffixes = {}, {}
         self._actions = words
 
-    def _node_units(self, name: str, *, changed: Set[str], gone: Set[str]) -> dict[str, t.Unit]:
-        units = dict(self._units.get(name, {}))
-        stale = changed if units else self._known.keys()
-        for uid in gone:
-            units.pop(_POD + uid, None)
-        for uid in stale:
+    def _node_units(self, name: str, *, changed: Set[str], gone: Set[str]) -> Edition[str, t.Unit]:
+        units = self._units.get(name) or Edition[str, t.Unit]()
+        made: dict[str, t.Unit | None] = dict.fromkeys(_POD + uid for uid in gone)
+        for uid in changed if units else self._known:
             known = self._known[uid]
-            units[_POD + uid] = known.local if known.node == name else known.remote
-        return units | self._tables
+            made[_POD + uid] = known.local if known.node == name else known.remote
+        return units.revise(made | self._tables)
 
     def _render_pod(self, pod: PolicyPod, plan: PolicyPlan) -> _Known:
         by_family = {f: own for f in self._families if (own := [a for a in pod.addresses if f.has(a)])}

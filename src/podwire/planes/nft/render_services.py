@@ -20,7 +20,7 @@ from typing import cast
 
 import msgspec
 
-from podwire.base import Cidr, assign_numbers
+from podwire.base import Cidr, Edition, assign_numbers, differences
 from podwire.plan import (
     LOOPBACK,
     Backends,
@@ -96,22 +96,17 @@ class ServiceRenderer:
         """Nothing rendered yet."""
         self._families = families
         self._numbers = Numbers()
-        self._assigned: Mapping[str, int] = {}
-        self._keys: set[str] = set()
         self._ports: Mapping[str, ServicePort] = {}
         self._nodes: Mapping[str, ServiceNode] = {}
         self._proxy = ProxySettings()
         self._inner = t.MASQUERADE_OTHERS
-        self._slots: dict[ListKey, Slots] = {}
-        self._units: dict[str, dict[str, t.Unit]] = {}
+        self._slots: dict[str, dict[ListKey, Slots]] = {}
+        self._units: dict[str, Edition[str, t.Unit]] = {}
 
-    def render(self, plan: ServicePlan) -> dict[str, tuple[dict[str, t.Unit], t.Delta | None]]:
-        """Units by node name, and what changed in them since the call before.
-
-        Unchanged plan units give the same Unit objects. The mappings must not be changed by the caller.
-        """
-        gone = self._ports.keys() - plan.ports.keys()
-        changed = {key for key, port in plan.ports.items() if self._ports.get(key) is not port}
+    def render(self, plan: ServicePlan) -> dict[str, Edition[str, t.Unit]]:
+        """Units by node name. Unchanged plan units give the same Unit objects."""
+        moved = differences(self._ports, plan.ports)
+        gone, changed = moved - plan.ports.keys(), moved & plan.ports.keys()
         changed |= self._renumber(plan, changed=changed, gone=gone)
         nodes_changed = dict(self._nodes) != dict(plan.nodes) or self._proxy != plan.proxy
         if not self._units:  # no node has been told anything yet, however often we were called
@@ -121,59 +116,53 @@ class ServiceRenderer:
         self._inner = t.MASQUERADE if plan.proxy.masquerade_all else t.MASQUERADE_OTHERS
         if nodes_changed:
             changed |= {key for key, port in plan.ports.items() if depends_on_node(port)}
-        units = {name: dict(self._units.get(name) or self._shared_units(changed)) for name in plan.nodes}
+        made: dict[str, dict[str, t.Unit | None]] = {name: dict.fromkeys(gone) for name in plan.nodes}
         for key in gone:
-            self._forget(key, units)
-        for key in sorted(changed):
-            self._render_port(plan.ports[key], plan.nodes, units)
+            self._slots.pop(key, None)
+        for key in changed:
+            self._render_port(plan.ports[key], plan.nodes, made)
         if nodes_changed:
-            self._slots = {key: slots for key, slots in self._slots.items() if not key.node or key.node in plan.nodes}
+            self._forget_nodes(plan.nodes)
             for name, node in plan.nodes.items():
-                units[name][NODES_UNIT] = render_nodes(plan, node, self._families)
-        touched = tuple(sorted(gone | changed | ({NODES_UNIT} if nodes_changed else set())))
-        before, self._units = self._units, units
+                made[name][NODES_UNIT] = render_nodes(plan, node, self._families)
+        known = self._units
+        self._units = {name: (known.get(name) or self._shared_units(changed)).revise(made[name]) for name in plan.nodes}
         self._ports, self._nodes, self._proxy = plan.ports, plan.nodes, plan.proxy
-        return {
-            name: (by_key, t.Delta(before[name], touched) if name in before else None) for name, by_key in units.items()
+        return self._units
+
+    def _renumber(self, plan: ServicePlan, *, changed: Set[str], gone: Set[str]) -> Set[str]:
+        """Bring list numbers up to date; the keys of other units whose lists got another number."""
+        wanted = {*changed, *(_local_key(key) for key in changed if _has_local_list(plan.ports[key]))}
+        dropped = {*gone, *map(_local_key, gone), *map(_local_key, changed)} - wanted
+        return {key.removesuffix(_LOCAL) for key in self._numbers.change(gone=dropped, new=wanted)}
+
+    def _shared_units(self, changed: Set[str]) -> Edition[str, t.Unit]:
+        """What a node seen for the first time shares with any other."""
+        known = next(iter(self._units.values()), Edition[str, t.Unit]())
+        return Edition({key: unit for key, unit in known.items() if key not in changed and key != NODES_UNIT})
+
+    def _forget_nodes(self, nodes: Mapping[str, ServiceNode]) -> None:
+        self._slots = {
+            unit: {key: slots for key, slots in lists.items() if not key.node or key.node in nodes}
+            for unit, lists in self._slots.items()
         }
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """The number of each list; :func:`unit_of_list` tells whose it is."""
-        return self._assigned
-
-    def _renumber(self, plan: ServicePlan, *, changed: set[str], gone: Set[str]) -> set[str]:
-        """Bring list numbers up to date; the keys of other units whose lists got another number."""
-        keys = self._keys.difference(gone, map(_local_key, gone), map(_local_key, changed)) | changed
-        keys |= {_local_key(key) for key in changed if _has_local_list(plan.ports[key])}
-        if keys == self._keys:
-            return set()
-        before, self._keys = self._assigned, keys
-        self._assigned = self._numbers.update(keys)
-        moved = {key for key, number in self._assigned.items() if before.get(key, number) != number}
-        return {key.removesuffix(_LOCAL) for key in moved}
-
-    def _shared_units(self, changed: set[str]) -> dict[str, t.Unit]:
-        """What a node seen for the first time shares with any other."""
-        known = next(iter(self._units.values()), {})
-        return {key: unit for key, unit in known.items() if key not in changed and key != NODES_UNIT}
-
-    def _forget(self, key: str, units: dict[str, dict[str, t.Unit]]) -> None:
-        for by_key in units.values():
-            by_key.pop(key, None)
-        for stale in [k for k in self._slots if k.unit == key]:
-            del self._slots[stale]
+        """The number of each list; :func:`unit_of_list` tells whose it is. A copy: the next plan is rendered in another
+        thread."""
+        return dict(self._numbers.known)
 
     def _render_port(
-        self, port: ServicePort, nodes: Mapping[str, ServiceNode], units: dict[str, dict[str, t.Unit]]
+        self, port: ServicePort, nodes: Mapping[str, ServiceNode], made: dict[str, dict[str, t.Unit | None]]
     ) -> None:
         if depends_on_node(port):
             for name, node in nodes.items():
-                if port.host_node in ("", name):
-                    units[name][port.key] = self._render_unit(port, name, node.zone)
+                is_told = port.host_node in ("", name)
+                made[name][port.key] = self._render_unit(port, name, node.zone) if is_told else None
             return
         shared = self._render_unit(port, "", "")
-        for by_key in units.values():
+        for by_key in made.values():
             by_key[port.key] = shared
 
     def _render_unit(self, port: ServicePort, node: str, zone: str) -> t.Unit:
@@ -195,9 +184,9 @@ class ServiceRenderer:
         return t.Unit(spelling.elements, tuple(sorted(spelling.classes)), udp)
 
     def _list(self, port: ServicePort, decided: Backends, key: ListKey) -> _List:
-        slots = assign_slots(self._slots.get(key, ()), decided.endpoints)
-        self._slots[key] = slots
-        number = self._assigned[_local_key(port.key) if key.flavour else port.key]
+        lists = self._slots.setdefault(key.unit, {})
+        slots = lists[key] = assign_slots(lists.get(key, ()), decided.endpoints)
+        number = self._numbers.known[_local_key(port.key) if key.flavour else port.key]
         if not slots:
             return _List(number, slots, None, t.DROP if decided.none == "drop" else t.REFUSE)
         family = t.IP.nft if key.family == 4 else t.IP6.nft

@@ -164,24 +164,15 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
     udp: UdpFlows | None = None
 
 
-class Delta(msgspec.Struct, frozen=True, gc=False):
-    """A hint that saves comparing all units: against the mapping ``before``, only ``units`` changed, came or went.
-
-    It counts only for whoever has executed exactly ``before``; everybody else compares.
-    """
-
-    before: Mapping[str, Unit]
-    units: tuple[str, ...]
-
-
 Table = Literal["services", "policy"]
 TABLES: Mapping[Table, str] = {"services": SVC, "policy": NP}
 """Our two tables of each family, and how nft names them."""
 
 
 class NodeTables(msgspec.Struct, frozen=True, gc=False):
-    """Everything of one node. ``rules`` is the constant rule text, of ``families`` only: another text means loading
-    that table anew. ``draw`` goes with the Service table's text."""
+    """Everything of one node. Units are editions: two tables are compared at the cost of what changed. ``rules`` is the
+    constant rule text, of ``families`` only: another text means loading that table anew. ``draw`` goes with the Service
+    table's text."""
 
     node: str
     rules: Mapping[Table, str]
@@ -191,8 +182,6 @@ class NodeTables(msgspec.Struct, frozen=True, gc=False):
     families: tuple[Family, ...] = (IP,)
     draw: Draw = "random"
     sysctls: Mapping[str, str] = {}
-    services_delta: Delta | None = None
-    policy_delta: Delta | None = None
 
 
 class NftPlan(msgspec.Struct, frozen=True, gc=False):

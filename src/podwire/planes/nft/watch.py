@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from podwire.base import PodwireError
+from podwire.base import PodwireError, differences
 from podwire.plan import EventFact, PlaneFact, PolicyPlan, Report, ServiceCount, node_netns
 from podwire.planes.nft.cut import Judged
 from podwire.planes.nft.flows import FlowCount, FlowLog, FlowRecord, replay
@@ -112,14 +112,16 @@ class Watch:
         self._turn = asyncio.Lock()
         self._answering: set[asyncio.Task[None]] = set()
         self._policy: PolicyPlan | None = None
+        self._isolating: set[str] = set()
 
     async def load(self, plan: NftPlan) -> None:
         """Resolve by ``plan`` from here on, and read the logs of the nodes that isolate pods."""
         self.log.load(plan)
         self._nodes = set(plan.services.nodes)
-        self._wanted &= self._nodes
-        if self._policy is not plan.policy and self._wanted != self._nodes:
-            self._wanted |= {pod.node for pod in plan.policy.pods.values() if pod.isolated} & self._nodes
+        before, pods = self._policy.pods if self._policy is not None else {}, plan.policy.pods
+        moved = (pods[key] for key in differences(before, pods) if key in pods)
+        self._isolating |= {pod.node for pod in moved if pod.isolated}
+        self._wanted = self._isolating & self._nodes
         self._policy = plan.policy
         if self._run_dir is not None and self._server is None:
             await self._serve(self._run_dir)

@@ -11,9 +11,8 @@ Source: kubernetes ``pkg/proxy/healthcheck/proxy_health.go``, ``pkg/proxy/metric
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from itertools import compress
-from operator import is_not
 
+from podwire.base import differences
 from podwire.plan import ServicePlan, ServicePort, decide_backends
 
 BUCKETS = tuple(0.001 * 2**n for n in range(15))
@@ -30,12 +29,9 @@ class PortWatch:
         self._ports: Mapping[str, ServicePort] = {}
 
     def advance(self, ports: Mapping[str, ServicePort]) -> list[tuple[ServicePort | None, ServicePort | None]]:
-        """Old and new of every port that is another object now. Costs little while the keys stay."""
+        """Old and new of every port that is another object now."""
         old, self._ports = self._ports, ports
-        if list(old) == list(ports):
-            keys = list(compress(ports, map(is_not, old.values(), ports.values())))
-        else:
-            keys = [key for key in {**old, **ports} if old.get(key) is not ports.get(key)]
+        keys = sorted(differences(old, ports))
         for key in keys:
             self.found.pop(key, None)
             if key in ports and self._wanted(ports[key]):
