@@ -1,4 +1,5 @@
-"""``connect``: TCP connect from pod to pod by a Service, with 1 and with 10,000 Services in the kernel."""
+"""``connect``: TCP connect from pod to pod by a Service, with 1, 10,000 and 30,000 Services in the kernel, against no
+Service at all: to the pod's own address, measured in the same clusters."""
 
 import asyncio
 import time
@@ -11,16 +12,19 @@ from podwire.plan import pod_netns
 from podwire.testing.probes import open_sockets
 
 CONNECTS = 2000
+COUNTS = tuple(sorted({1, SERVICES, 3 * SERVICES}))
 
 
 def run() -> None:
-    """Median of connecting by the Service with many others, in microseconds; the peer is one Service alone."""
-    few, many = (asyncio.run(_measure(count)) for count in (1, SERVICES))
-    print(f"connect: {few:.0f} us with 1 Service, {many:.0f} us with {SERVICES}", flush=True)
-    report("connect", many, "us")
+    """Median of connecting by the Service with many others, in microseconds, and what it costs more than none."""
+    found = {count: asyncio.run(_measure(count)) for count in COUNTS}
+    for count, (direct, through) in found.items():
+        ratio = through / direct
+        print(f"connect: {count} Services: {through:.0f} us by one, {direct:.0f} us without, {ratio:.2f}x", flush=True)
+    report("connect", found[COUNTS[-1]][1], "us")
 
 
-async def _measure(count: int) -> float:
+async def _measure(count: int) -> tuple[float, float]:
     objects = (_pod("client", "node-1"), _pod("server", "node-2"), _service())
     async with cluster_with(count, *objects) as cluster:
         assert cluster.state is not None
@@ -33,7 +37,7 @@ async def _measure(count: int) -> float:
     for name, values in (("pod", direct), ("Service", through)):
         p50, p99 = (percentile(values, share) * 1e6 for share in (0.5, 0.99))
         print(f"connect, {count} Services, by {name}: p50 {p50:.0f} us, p99 {p99:.0f} us", flush=True)
-    return percentile(through, 0.5) * 1e6
+    return percentile(direct, 0.5) * 1e6, percentile(through, 0.5) * 1e6
 
 
 def _connects(space: str, address: str, port: int) -> list[float]:

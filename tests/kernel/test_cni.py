@@ -267,4 +267,27 @@ def test_without_a_running_podwire(tmp_path: Path) -> None:
         attached.check(one, space)
         running.run("podwire", "down", "--name", running.name)
         assert running.name not in list_clusters()
-        assert addresses_in(space) == []
+        eventually(lambda: not addresses_in(space))  # the kernel ends namespaces, and links with them, in its own time
+
+
+def test_port_mappings_are_ports_of_the_node(cluster: RunningPodwire) -> None:
+    with container() as (one, space):
+        attached = network(cluster, capabilities={"portMappings": True})
+        mapping = [{"hostPort": 18080, "containerPort": 7000, "protocol": "tcp"}]
+        address = attached.add(one, space, portMappings=mapping)["ips"][0]["address"].removesuffix("/32")
+        node = cluster.get("node", "node-1")["status"]["addresses"][0]["address"]
+        with echo_server(space, address, 7000):
+            eventually(lambda: _host_talks(node, 18080))
+        attached.delete(one, space)
+        eventually(lambda: cluster.get("pods")["items"], lambda items: not items)
+
+
+def _host_talks(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as talking:
+        talking.settimeout(3)
+        try:
+            talking.connect((address, port))
+            talking.sendall(b"hello")
+            return talking.recv(16) == b"hello"
+        except OSError:
+            return False

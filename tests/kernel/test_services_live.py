@@ -90,3 +90,51 @@ def test_udp_clients_recover_and_affinity_switches_live() -> None:
             assert len(await answering(probe, 40)) > 1
 
     asyncio.run(check())
+
+
+CHURN = 40
+
+
+def other(index: int, *, port: int) -> dict[str, Any]:
+    """A Service that has nothing to do with the one under test, but the pods behind it."""
+    meta = {"name": f"other-{index}", "namespace": "default"}
+    spec = {"selector": {"tier": "all"}, "ports": [{"port": port, "targetPort": 8080}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+
+
+async def say(opened: socket.socket, path: str) -> None:
+    """One request on a connection that stays."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(10):
+        await loop.sock_sendall(opened, f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answer = b""
+        while f'"/{path}"'.encode() not in answer:
+            part = await loop.sock_recv(opened, 65536)
+            assert part, "the connection was closed"
+            answer += part
+
+
+def test_connections_outlive_unrelated_changes_and_the_removal_of_their_endpoint() -> None:
+    async def check() -> None:
+        objects = [pod("client", "node-1"), pod("one", "node-1"), pod("two", "node-2"), service(app="one")]
+        async with running_cluster(objects) as cluster:
+            state = await cluster.wait_state(partial(in_force, {"one"}, 0), 30)
+            client = state.plans.policy.pods["default/client"]
+            space = f"/run/netns/{pod_netns(cluster.settings.cluster, client.pod, client.uid)}"
+            address = state.plans.services.ports[TCP].cluster_ips[0]
+            talking, sending = await asyncio.to_thread(open_sockets, space, [("TCP", address), ("UDP", address)])
+            with talking, sending:
+                await asyncio.get_running_loop().sock_connect(talking, (address, 80))
+                sending.connect((address, 53))
+                for index in range(CHURN):
+                    assert not await cluster.apply([other(index % 8, port=80 + index)])
+                    await say(talking, f"churn-{index}")
+                    assert await ask(sending) == "one"
+                # P17: what was begun goes on with an endpoint that gets nothing new; a datagram is new each time (P16).
+                await switch(cluster, {"two"}, app="two")
+                await say(talking, "removed")
+                assert await ask(sending) == "two"
+                assert await answering(Probe(space, address, 80, "TCP"), 20) == {"default/two"}
+                await say(talking, "still")
+
+    asyncio.run(check())
