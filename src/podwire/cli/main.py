@@ -179,6 +179,7 @@ def _add_trace(commands: Commands) -> None:
         "target", metavar="TO", help="http://NAME:PORT/PATH, NAME:PORT, udp://NAME:PORT, NAMESPACE/POD:PORT"
     )
     parser.add_argument("-f", "--file", action="append", type=Path, default=[], help="ask a folder of manifests")
+    parser.add_argument("--ip-family", choices=("ipv4", "ipv6", "dual"), default="ipv4", help="of the folder's cluster")
     parser.add_argument("--name", default="podwire", help="ask a running podwire (default: podwire)")
     parser.add_argument("--kubeconfig", type=Path, help="ask any cluster")
     _add_output(parser)
@@ -214,6 +215,7 @@ def _add_dns(commands: Commands) -> None:
     parser.add_argument("query", metavar="NAME", help="as a program in the pod would write it")
     parser.add_argument("--from", dest="source", required=True, help="NAMESPACE/POD or NAMESPACE/deploy/NAME")
     parser.add_argument("-f", "--file", action="append", type=Path, default=[], help="ask a folder of manifests")
+    parser.add_argument("--ip-family", choices=("ipv4", "ipv6", "dual"), default="ipv4", help="of the folder's cluster")
     parser.add_argument("--name", default="podwire", help="ask a running podwire (default: podwire)")
     parser.add_argument("--kubeconfig", type=Path, help="ask any cluster")
     _add_output(parser)

@@ -47,7 +47,7 @@ async def _state(args: argparse.Namespace) -> "State":
         from podwire.cli.output import print_findings
 
         objects, problems = worlds.read_paths(args.file)
-        state, refused = await worlds.offline_world(objects)
+        state, refused = await worlds.offline_world(objects, family=args.ip_family)
         print_findings((*problems, *refused))
         return state
     from podwire.client.kubeconfig import read_kubeconfig
