@@ -9,6 +9,8 @@ Rules:
 Source: coredns:plugin/{bind,tls,view,autopath,transfer}/README.md.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import get_args
 
 from podwire.compile import corefile_words as words
@@ -46,6 +48,12 @@ def _place(word: Word) -> str:
     return text
 
 
+UNCHECKED: Mapping[str, str] = MappingProxyType({
+    "request": "clients are not asked for certificates that nobody checks",
+    "require": "certificates of clients are checked as well, as with require_and_verify",
+})  # fmt: skip
+
+
 def read_tls(reading: Reading, line: Directive) -> None:
     """``tls CERT KEY [CA] { client_auth MODE }``."""
     if len(line.args) not in (2, 3):
@@ -58,6 +66,8 @@ def read_tls(reading: Reading, line: Directive) -> None:
         mode = words.one_arg(option, "mode")
         if mode not in get_args(d.ClientAuth):
             raise words.error_at(option.args[0], f"client_auth {mode!r} (allowed: {', '.join(get_args(d.ClientAuth))})")
+        if mode in UNCHECKED:
+            reading.ignore(option, UNCHECKED[mode])
         fields["client_auth"] = mode
     certificate, key, *authority = (_pem(reading, word) for word in line.args)
     reading.serving["tls"] = d.Tls(certificate, key, *authority, **fields)  # type: ignore[arg-type]
@@ -126,28 +136,28 @@ def read_autopath(reading: Reading, line: Directive) -> d.Autopath:
 def read_transfer(reading: Reading, line: Directive) -> d.Transfer:
     """``transfer [ZONE...] { to ADDRESS|*..., source ADDRESS }``."""
     nets: list[str] = []
-    notify: list[str] = []
-    source = ""
     for option in line.body:
         match option.name.text:
             case "to" if option.args:
                 for word in option.args:
-                    _add_receiver(word, nets, notify)
+                    _add_receiver(word, nets)
+                if any(word.text != "*" for word in option.args):
+                    reading.ignore(option, "who is named may transfer, but is not notified of changes")
             case "source":
                 words.one_arg(option, "address")
-                source = words.address(option.args[0])
+                words.address(option.args[0])
+                reading.ignore(option, "it is the source of notifications, and none are sent")
             case _:
                 raise words.unknown_option("transfer", option, ("to ADDRESS|*...", "source ADDRESS"))
     if not nets:
         raise line.error("transfer gives zones to nobody", fix="to 10.0.0.53")
-    return d.Transfer(words.zones(line.args) or reading.zones, tuple(nets), tuple(notify), source)
+    return d.Transfer(words.zones(line.args) or reading.zones, tuple(nets))
 
 
-def _add_receiver(word: Word, nets: list[str], notify: list[str]) -> None:
+def _add_receiver(word: Word, nets: list[str]) -> None:
     if word.text == "*":
         nets.extend(("0.0.0.0/0", "::/0"))
         return
     (upstream,) = words.upstreams(word, (), {})
     host = upstream.rpartition("]")[0].lstrip("[") or (upstream.rpartition(":")[0] if upstream.count(":") == 1 else "")
     nets.append(words.network(Word(host or upstream, word.line, word.file)))
-    notify.append(upstream)

@@ -129,12 +129,10 @@ class Autopath(msgspec.Struct, frozen=True, tag="autopath", tag_field="plugin"):
 
 
 class Transfer(msgspec.Struct, frozen=True, tag="transfer", tag_field="plugin"):
-    """Gives whole zones over TCP to clients in ``nets``; tells ``notify`` (addresses) of changes, from ``source``."""
+    """Gives whole zones over TCP to clients in ``nets``. Nobody is told of changes (RFC 1996)."""
 
     zones: Zones
     nets: tuple[str, ...]
-    notify: tuple[str, ...] = ()
-    source: str = ""
 
 
 class Cache(msgspec.Struct, frozen=True, tag="cache", tag_field="plugin"):

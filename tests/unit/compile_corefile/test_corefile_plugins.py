@@ -110,7 +110,7 @@ def test_order_is_that_of_plugin_cfg() -> None:
         ),
         (
             "transfer a.org {\n to 192.0.2.1:5300 *\n source 192.0.2.9\n}",
-            d.Transfer(("a.org",), ("192.0.2.1/32", "0.0.0.0/0", "::/0"), ("192.0.2.1:5300",), "192.0.2.9"),
+            d.Transfer(("a.org",), ("192.0.2.1/32", "0.0.0.0/0", "::/0")),
         ),
         (
             "cache {\n serve_stale 1h verify 100ms 20s 5s\n serve_stale_policy prefer_positive\n}",
@@ -213,6 +213,25 @@ def test_a_zone_is_served_once() -> None:
 def test_options_without_effect_are_noted() -> None:
     found = compile_corefile(". {\n forward . 192.0.2.1 {\n  max_age 10s\n }\n}", ORIGIN, resolv_conf=())
     assert [(i.text, i.line) for i in found.ignored] == [("max_age", 3)]
+
+
+def test_transfers_notify_nobody_and_say_so() -> None:
+    found = compile_corefile(
+        "a.org {\n transfer {\n  to *\n  to 192.0.2.1\n  source 192.0.2.9\n }\n}", ORIGIN, resolv_conf=()
+    )
+    assert [(i.text, i.line) for i in found.ignored] == [("to", 4), ("source", 5)]
+
+
+def test_modes_of_client_auth_that_mean_something_else_say_so() -> None:
+    files = {path: f"-----BEGIN {path}" for path in ("/c", "/k", "/ca")}
+    text = "tls://.:853 {\n tls /c /k /ca {\n  client_auth MODE\n }\n whoami\n}"
+    noted = {
+        mode: [
+            i.text for i in compile_corefile(text.replace("MODE", mode), ORIGIN, resolv_conf=(), files=files).ignored
+        ]
+        for mode in ("nocert", "request", "require", "verify_if_given", "require_and_verify")
+    }
+    assert {mode for mode, texts in noted.items() if texts} == {"request", "require"}
 
 
 def test_blocks_are_one_for_each_scheme_and_port() -> None:

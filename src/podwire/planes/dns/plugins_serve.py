@@ -111,7 +111,6 @@ class Transfer:
         self._nets = [ip_network(text) for text in options["nets"]]
         self._say = say
         self.sources: tuple[Source, ...] = ()
-        self.notify = tuple(options["notify"])
         self.zones = zones
 
     def serve(self, request: Request, following: Next) -> Outcome:
