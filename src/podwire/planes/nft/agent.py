@@ -4,7 +4,10 @@ Rules:
 
 1. All methods block; the driver calls them from worker threads, one at a time a node (the agent's lock).
 2. State changes with each transaction, so a cancelled apply loses nothing: the next one goes on from what is true.
-3. A refused transaction is halved until the refused unit stands alone; that unit keeps its old elements.
+3. A refused transaction is halved until the refused unit stands alone; that unit keeps its old elements. Of policy the
+   whole table goes back to what was in force and stays there until the refused unit is another one: an old rule beside
+   new identities could miss somebody it denies. Where nothing was in force before, the others are loaded: pods without
+   a confirmed unit do not start.
 4. What somebody else did to a table of ours is repaired when the guard tells of it, and when a transaction is refused:
    that table is loaded anew, once; the others stay in force (P22).
 5. A namespace made anew under the same name is a new node.
@@ -17,14 +20,14 @@ from pathlib import Path
 
 import msgspec
 
-from podwire.base import PodwireError
+from podwire.base import PodwireError, differences
 from podwire.planes.nft.conntrack import delete_stale_flows
 from podwire.planes.nft.guard import Guard
 from podwire.planes.nft.machine import Machine, Transaction, format_close
 from podwire.planes.nft.netns import identify_netns, run_in_netns
 from podwire.planes.nft.nftlib import Session
 from podwire.planes.nft.sysctls import Sysctls
-from podwire.planes.nft.tables import FAMILIES, NP, SVC, TABLES, Family, NodeTables, Table, UdpFlows
+from podwire.planes.nft.tables import FAMILIES, NP, SVC, TABLES, Family, NodeTables, Table, UdpFlows, Unit
 
 _ICMP_SYSCTLS = ("/proc/sys/net/ipv4/icmp_ratelimit", "/proc/sys/net/ipv6/icmp/ratelimit")
 """Port unreachable is rate-limited per peer: the seventh quick UDP refusal would look like a drop."""
@@ -66,6 +69,8 @@ class NodeAgent:
         self._session: Session | None = None
         self._identity: tuple[int, int] | None = None
         self._rejected: dict[tuple[Table, str], tuple[object, str]] = {}
+        self._whole_policy: Mapping[str, Unit] | None = None
+        """The policy units that were in force together last."""
         self._sysctls = Sysctls()
         self.guard: Guard | None = None
         """Belongs to whoever listens on it: never closed here. None where it cannot be had."""
@@ -154,6 +159,7 @@ class NodeAgent:
         self._session, self._identity, self.guard = None, None, None
         self._machine.reset()
         self._rejected = {}
+        self._whole_policy = None
         self._sysctls = Sysctls()
 
     def _sync_attached(self, tables: NodeTables) -> Outcome:
@@ -180,19 +186,40 @@ class NodeAgent:
                 group.pop(unit)
             else:
                 group[unit] = held
-        return msgspec.structs.replace(tables, services=services, policy=policy)
+        tables = msgspec.structs.replace(tables, services=services, policy=policy)
+        return self._with_whole_policy(tables) if self._is_policy_refused() else tables
+
+    def _is_policy_refused(self) -> bool:
+        return any(table == "policy" for table, _ in self._rejected)
+
+    def _with_whole_policy(self, tables: NodeTables) -> NodeTables:
+        """Rule 3."""
+        return tables if self._whole_policy is None else msgspec.structs.replace(tables, policy=self._whole_policy)
 
     def _advance(self, wanted: NodeTables, asked: NodeTables) -> Outcome:
         steps = self._machine.advance(wanted)
         known = len(self._rejected)
         for transaction in steps.transactions:
             self._run(transaction, asked)
+        if not self._is_policy_refused():
+            self._whole_policy = wanted.policy
+        elif self._whole_policy is not None and wanted.policy is not self._whole_policy:
+            for transaction in self._machine.advance(self._with_whole_policy(wanted)).transactions:
+                self._run(transaction, asked)
         if len(self._rejected) > known and len(steps.transactions) > 1:
             self._machine.reset()  # a refused unit may be there in part; the next attempt loads everything without it
         words = (self._forget_flows(steps.flows, asked), self._sysctls.apply(self.netns, asked.sysctls))
         message = "; ".join(filter(None, words))
-        rejected = {key: words for key, (_, words) in self._rejected.items()}
-        return Outcome(changed=bool(steps.transactions), rejected=rejected, message=message)
+        return Outcome(changed=bool(steps.transactions), rejected=self._tell_rejected(asked), message=message)
+
+    def _tell_rejected(self, asked: NodeTables) -> dict[tuple[Table, str], str]:
+        """Refused units with the kernel's words, and the policy units that wait for one of them."""
+        rejected: dict[tuple[Table, str], str] = {}
+        if self._is_policy_refused() and self._whole_policy is not None:
+            refused = ", ".join(sorted(unit for table, unit in self._rejected if table == "policy"))
+            waiting = differences(self._whole_policy, asked.policy) & asked.policy.keys()
+            rejected = {("policy", unit): f"held back: the kernel refuses {refused}" for unit in waiting}
+        return rejected | {key: words for key, (_, words) in self._rejected.items()}
 
     def _run(self, transaction: Transaction, asked: NodeTables) -> None:
         words = self._send(transaction)

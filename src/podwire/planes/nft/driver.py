@@ -245,7 +245,8 @@ class NftDriver:
             return
         rejected = {_fact_key(unit): words for (_, unit), words in outcome.rejected.items()}
         if rejected:
-            applied = applied.revise(dict.fromkeys(rejected))
+            names = {NAMES_UNIT} if any(table == "policy" for table, _ in outcome.rejected) else set[str]()
+            applied = applied.revise(dict.fromkeys(rejected.keys() | names))
         self._put(name, PlaneFact(ready=True, applied=applied, rejected=rejected, message=outcome.message))
 
     def _put(self, name: str, fact: PlaneFact) -> None:
