@@ -450,7 +450,8 @@ def attach(streams: list[int], *, tty: bool) -> None:
 
 def confine(request: dict[str, Any]) -> None:
     """Give up capabilities, for this program and all it starts, and more rights by programs that would give them."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as last:
+    # utf-8 needs no module: in a root of its own the program has none of ours to load a codec from.
+    with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as last:
         everything = range(int(last.read()) + 1)
     for number in everything if request["keep"] is not None else ():
         if number not in request["keep"]:
