@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from podwire.apiserver.chance import timestamp
 from podwire.apiserver.meaning import BUILT_IN
-from podwire.kube.columns import Column
 from podwire.kube.meta import KubeObject
 from podwire.kube.registry import Kind
 from podwire.kube.selectors import parse_field_selector
@@ -23,6 +22,7 @@ from podwire.kube.validate import FieldError
 
 if TYPE_CHECKING:
     from podwire.apiserver.patch.target import PatchKind
+    from podwire.kube.columns import Column
 
 Json = dict[str, Any]
 
@@ -130,8 +130,10 @@ class MetricsMeaning:
         """No."""
         return False
 
-    def columns(self, kind: Kind) -> Iterable[Column]:
+    def columns(self, kind: Kind) -> "Iterable[Column]":
         """Name, cpu, memory, window, as metrics-server has them."""
+        from podwire.kube.columns import Column  # tables are asked for later than the server starts
+
         name = Column("Name", "string", "name", "Name must be unique within a namespace.")
         return (name, Column("cpu"), Column("memory"), Column("Window"))
 
