@@ -68,7 +68,11 @@ def _started(commands: list[list[str]], directory: Path) -> Iterator[list["subpr
             for process in reversed(processes):
                 process.terminate()
             for process in processes:
-                process.wait(20)
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:  # kube-apiserver drains for up to a minute
+                    process.kill()
+                    process.wait()
 
 
 @contextmanager
