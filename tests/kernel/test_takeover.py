@@ -112,7 +112,8 @@ def test_connections_go_on_and_new_ones_are_made(
                     assert not _answers(elsewhere, vip)  # the policy is in force all the time, too
                 seen = knocking.answered
                 eventually(lambda: knocking.answered > seen + 20)
-            # Of 17 takeovers on a machine with eight times too much to do, 15 lost nothing and two one attempt each.
+            # On a machine with eight times too much to do at least three takeovers lost one new connection each, for a
+            # reason not known yet; established ones never broke. So this does not show a gap of nothing.
             assert len(knocking.failures) <= 1, knocking.failures
             serving.check(server, there)
             # What comes next is executed by the process that took over.
