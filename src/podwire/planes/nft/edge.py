@@ -105,21 +105,33 @@ class EdgeDriver:
         self._loaded = ""
         self._wanted = ""
         self._retry: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
 
     async def apply(self, plan: NodePlan) -> None:
         """Make it so; while the namespace is not there yet, in the background."""
         if not plan.edge:
             return
         self._wanted = await asyncio.to_thread(render_edge, plan)
-        if not await asyncio.to_thread(self._load) and self._retry is None:
+        if not await self._load_in_turn() and self._retry is None:
             self._retry = asyncio.create_task(self._load_later(), name="edge-retry")
 
     async def _load_later(self) -> None:
         loaded = False
         while not loaded:
             await asyncio.sleep(_RETRY_SECONDS)
-            loaded = await asyncio.to_thread(self._load)
+            try:
+                loaded = await self._load_in_turn()
+            except PodwireError as error:
+                self._report("edge", PlaneFact(ready=False, message=str(error)))
         self._retry = None
+
+    async def _load_in_turn(self) -> bool:
+        """One at a time: the session is one conversation with the kernel. Facts are told from the loop's own thread."""
+        async with self._turn:
+            loaded = await asyncio.to_thread(self._load)
+        if loaded:
+            self._report("edge", PlaneFact(ready=True))
+        return loaded
 
     def _load(self) -> bool:
         """False while there is no namespace. Raises :class:`PodwireError` with the kernel's words."""
@@ -138,7 +150,6 @@ class EdgeDriver:
             self._session = None
             raise PodwireError(f"the load balancer cannot be loaded: {words}")
         self._loaded = wanted
-        self._report("edge", PlaneFact(ready=True))
         return True
 
     async def close(self) -> None:
