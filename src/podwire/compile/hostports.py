@@ -4,8 +4,8 @@ Rules:
 
 1. A pod with an address that is not of the host network and has not finished has its ports, ready or not, as CNI's
    portmap gives them from the pod's start to its end. The client's address is kept.
-2. Without ``hostIP`` (or with 0.0.0.0, ::) the port is on every address of the node, and on 127.0.0.1 for the node's
-   own programs.
+2. Without ``hostIP`` the port is on every address of the node, and on 127.0.0.1 for the node's own programs; with
+   0.0.0.0 or :: on those of that family.
 3. What somebody else has is not opened, and said (PW6027): a NodePort or an address of a Service wins, as kube-proxy's
    rules come before portmap's; of two pods on one node (the scheduler keeps them apart) the older one does.
 
@@ -104,7 +104,7 @@ def _compile(
         node = nodes.get(wish.pod.spec.node_name)
         if node is None:
             continue
-        addresses, lost = _addresses(wish, node), ""
+        addresses, lost = opened_addresses(wish, node), ""
         free = []
         for address in addresses:
             owner = _owner(wish, address, node, claims, taken)
@@ -121,11 +121,13 @@ def _compile(
     return units, tuple(findings)
 
 
-def _addresses(wish: Wish, node: ServiceNode) -> tuple[str, ...]:
+def opened_addresses(wish: Wish, node: ServiceNode) -> tuple[str, ...]:
     """Rule 2."""
     match wish.port.host_ip:
-        case "" | "0.0.0.0":  # noqa: S104
+        case "":
             return (*node.addresses, LOOPBACK)
+        case "0.0.0.0":  # noqa: S104
+            return (*(a for a in node.addresses if ":" not in a), LOOPBACK)
         case "::":
             return tuple(a for a in node.addresses if ":" in a)
         case address:

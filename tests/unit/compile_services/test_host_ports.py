@@ -4,7 +4,11 @@ from typing import Any
 
 from tests.unit.simulate import World, pod, service
 
-from podwire.plan import ServicePort
+from podwire.base import Origin, Ref
+from podwire.compile.hostports import Wish, opened_addresses
+from podwire.kube import Pod
+from podwire.kube.pods import ContainerPort
+from podwire.plan import ServiceNode, ServicePort
 
 
 def listening(name: str, node: str = "node-1", **port: Any) -> dict[str, Any]:
@@ -78,3 +82,13 @@ def test_the_host_network_is_the_node_itself() -> None:
     world.apply(value)
     world.settle()
     assert units(world) == {} and findings(world) == []
+
+
+def test_an_unspecified_host_ip_means_one_family() -> None:
+    node = ServiceNode("node-1", "a", ("10.89.0.10", "fd00::a"), (), Origin(Ref("Node", "", "node-1")))
+    found = {ip: opened_addresses(Wish(Pod(), "", ContainerPort(host_ip=ip)), node) for ip in ("", "0.0.0.0", "::")}
+    assert found == {
+        "": ("10.89.0.10", "fd00::a", "127.0.0.1"),
+        "0.0.0.0": ("10.89.0.10", "127.0.0.1"),
+        "::": ("fd00::a",),
+    }
